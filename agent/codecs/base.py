@@ -1,0 +1,40 @@
+"""What every codec offers: bytes of one packet to samples, and what a listener hears when a packet is missing."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from livemos.agent.records import Samples
+
+
+class Decoder(Protocol):
+    """The state of one direction of one stream. Not shared between threads."""
+
+    clock_rate_hz: int  # of RTP timestamps; for G.722 not the audio's (RFC 3551 section 4.5.2)
+    sample_rate_hz: int  # of the samples that come out
+
+    def packet_samples(self, payload: bytes) -> int:
+        """Samples (at sample_rate_hz) the payload holds. Raises CodecError when it cannot be a payload of this codec."""
+        ...
+
+    def decode(self, payload: bytes) -> Samples:
+        """Mono (N,) float32 in [-1, 1]. Raises CodecError."""
+        ...
+
+    def conceal(self, samples: int, next_payload: bytes | None = None) -> Samples:
+        """What the listener hears in place of `samples` missing ones, (samples,) float32.
+
+        `next_payload` is the packet after the gap where it has arrived (Opus in-band FEC).
+        """
+        ...
+
+
+class Encoder(Protocol):
+    """Samples to payloads: for the simulator, the demo and the load generator."""
+
+    clock_rate_hz: int
+    sample_rate_hz: int
+
+    def encode(self, samples: Samples) -> bytes:
+        """One packet's payload from (N,) float32 in [-1, 1] at sample_rate_hz. Raises CodecError on a bad length."""
+        ...

@@ -1,0 +1,89 @@
+"""Log-mel features: one definition for training and serving. `kernels.log_mel` will be its GPU twin.
+
+Frames lie on the absolute 10 ms grid of the stream and never leave their segment, so two segments that overlap share
+frames exactly and no padding is ever scored: a 1 s segment has 98 frames of 25 ms.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.fft
+
+from livemos.agent.records import SAMPLE_RATE_HZ, Samples
+
+Float32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class LogMel:
+    """log(max(mel power, floor)) of Hann-windowed frames.
+
+    Power is |rfft|^2 of samples with full scale 1.0, not divided by the window's energy: a full-scale sine gives about
+    1e4 in its band, 16-bit rounding noise about 1e-6. The mean of each frame is removed first, so a DC offset of the
+    line changes nothing. Mel scale: O'Shaughnessy 1987, 2595 log10(1 + f / 700), triangles of unit peak.
+    """
+
+    window_samples: int = 400
+    hop_samples: int = 160
+    fft_samples: int = 512
+    mel_bands: int = 64
+    minimum_hz: float = 40.0
+    maximum_hz: float = 8_000.0
+    floor: float = 1e-5
+
+    def parameters(self) -> dict[str, Any]:
+        """For the bundle's manifest; `LogMel(**parameters)` gives the same features."""
+        return asdict(self)
+
+    def frames(self, samples: int) -> int:
+        """Whole frames inside `samples` samples."""
+        return max(0, 1 + (samples - self.window_samples) // self.hop_samples)
+
+    @cached_property
+    def band_edges_hz(self) -> npt.NDArray[np.float64]:
+        """(F + 2,) lower edge, centres and upper edge of the triangles."""
+        low, high = (2595.0 * np.log10(1.0 + hz / 700.0) for hz in (self.minimum_hz, self.maximum_hz))
+        return np.asarray(700.0 * (10.0 ** (np.linspace(low, high, self.mel_bands + 2) / 2595.0) - 1.0))
+
+    @cached_property
+    def _window(self) -> Float32:
+        n = np.arange(self.window_samples)
+        return (0.5 - 0.5 * np.cos(2 * np.pi * n / self.window_samples)).astype(np.float32)  # periodic Hann
+
+    @cached_property
+    def _filters(self) -> Float32:
+        """(fft_samples / 2 + 1, F): triangles over the FFT bins."""
+        bins_hz = np.arange(self.fft_samples // 2 + 1) * SAMPLE_RATE_HZ / self.fft_samples
+        edges = self.band_edges_hz
+        rising = (bins_hz[:, None] - edges[None, :-2]) / (edges[1:-1] - edges[:-2])
+        falling = (edges[None, 2:] - bins_hz[:, None]) / (edges[2:] - edges[1:-1])
+        triangles = np.maximum(0.0, np.minimum(rising, falling))
+        # the lowest triangles are narrower than a bin: give one that no bin falls into its nearest bin
+        for band in np.flatnonzero(triangles.sum(axis=0) == 0):
+            triangles[np.abs(bins_hz - edges[band + 1]).argmin(), band] = 1.0
+        return triangles.astype(np.float32)
+
+    def __call__(self, samples: Samples) -> Float32:
+        """(..., N) float32 at 16 kHz -> (..., frames(N), F) float32."""
+        if samples.dtype != np.float32:
+            raise ValueError(f"log-mel takes float32 samples, got {samples.dtype}")
+        if samples.ndim > 1:
+            # row by row: the spectrum of one segment stays in the cache (docs/audio.md)
+            return np.stack([self(row) for row in samples]) if len(samples) else np.empty(
+                (0, self.frames(samples.shape[-1]), self.mel_bands), np.float32
+            )
+        count = self.frames(len(samples))
+        step = samples.strides[0]
+        framed = np.lib.stride_tricks.as_strided(
+            samples, (count, self.window_samples), (step * self.hop_samples, step), writeable=False
+        )
+        framed = (framed - framed.mean(axis=1, keepdims=True)) * self._window
+        spectrum = scipy.fft.rfft(framed, n=self.fft_samples, axis=1)
+        power = spectrum.real**2 + spectrum.imag**2
+        mel: Float32 = power @ self._filters
+        return np.log(np.maximum(mel, np.float32(self.floor)))
