@@ -1,0 +1,82 @@
+"""What is measured of a segment without a model, and the reasons that forbid a score before and after the network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from livemos.agent.features import LogMel
+from livemos.agent.reasons import Reason
+from livemos.agent.records import Samples
+
+SILENCE_DBOV = -66.0  # RMS of a second; quiet speech of -50 dBov active level stays 10 dB above
+LARGEST_CONCEALED_RATIO = 0.8
+CLIPPED_LEVEL = 0.985  # of full scale; a resampler rounds the corner of a clipped wave a little
+BAND_RANGE_DB = 48.0  # a mel band counts as sounding within this range of the loudest band
+
+Float32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """Columns, one row a segment: level_dbov (-inf for digital silence), clipped_ratio, finite, constant."""
+
+    level_dbov: Float32
+    clipped_ratio: Float32
+    finite: npt.NDArray[np.bool_]
+    constant: npt.NDArray[np.bool_]
+
+
+def measure(segments: Samples) -> Measures:
+    """Level after removal of the mean, clipping and validity of segments (B, N)."""
+    finite = np.isfinite(segments).all(axis=1)
+    constant = segments.max(axis=1, initial=-np.inf) == segments.min(axis=1, initial=np.inf)
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        power = segments.var(axis=1)
+        level_dbov = (10.0 * np.log10(power)).astype(np.float32)
+    clipped_ratio = (np.abs(segments) >= CLIPPED_LEVEL).mean(axis=1).astype(np.float32)
+    return Measures(level_dbov=level_dbov, clipped_ratio=clipped_ratio, finite=finite, constant=constant)
+
+
+def reasons_before(segments: Samples, measures: Measures, concealed_ratio: Float32) -> list[Reason | None]:
+    """Per segment the first reason not to ask the network, or None."""
+    return [
+        Reason.BAD_AUDIO
+        if not finite
+        else Reason.TOO_MUCH_CONCEALED
+        if concealed > LARGEST_CONCEALED_RATIO
+        # a constant other than zero is no acoustic silence: a stuck converter or a DC fault
+        else (Reason.SILENCE if first == 0.0 else Reason.BAD_AUDIO)
+        if constant
+        else Reason.SILENCE
+        if level < SILENCE_DBOV
+        else None
+        for finite, concealed, constant, first, level in zip(
+            measures.finite, concealed_ratio, measures.constant, segments[:, 0], measures.level_dbov, strict=True
+        )
+    ]
+
+
+def reason_after(outputs_finite: bool, speech_ratio: float, minimum_speech_ratio: float) -> Reason | None:
+    """Why the network's answer must not be given, or None."""
+    if not outputs_finite:
+        return Reason.MODEL_ERROR
+    if speech_ratio < minimum_speech_ratio:
+        return Reason.NO_SPEECH
+    return None
+
+
+def bandwidth_hz(features: Float32, log_mel: LogMel) -> Float32:
+    """Upper edge of the highest band that sounds: (B, T, F) log-mel -> (B,) Hz.
+
+    A band sounds when its loudest frame lies within BAND_RANGE_DB of the loudest band's and above the floor.
+    """
+    loudest = features.max(axis=1)  # (B, F)
+    threshold = np.maximum(
+        loudest.max(axis=1, keepdims=True) - BAND_RANGE_DB * np.log(10.0) / 10.0, np.log(log_mel.floor) + 0.5
+    )
+    sounding = loudest >= threshold
+    highest = features.shape[2] - 1 - sounding[:, ::-1].argmax(axis=1)
+    return log_mel.band_edges_hz[highest + 2].astype(np.float32)

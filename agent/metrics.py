@@ -1,0 +1,44 @@
+"""Every metric, declared once: name, unit, help, labels. Labels come from small closed sets; never a source_id."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from livemos.agent.reasons import Reason
+
+_LATENCY_BUCKETS_SECONDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5)
+
+
+class Metrics:
+    """Prometheus metrics in a registry of their own, so that two agents in one process do not mix."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.streams_open = Gauge("livemos_streams_open", "Streams open now.", registry=self.registry)
+        self.streams_refused = Counter(
+            "livemos_streams_refused_total", "Streams refused at the cap limits.streams.", registry=self.registry
+        )
+        self.segments = Counter(
+            "livemos_segments_total",
+            "Segments by outcome: scored, or the reason why the score is unset.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.scoring_seconds = Histogram(
+            "livemos_scoring_seconds",
+            "Time of one engine call with features, over all streams due.",
+            buckets=_LATENCY_BUCKETS_SECONDS,
+            registry=self.registry,
+        )
+        self.score_latency_seconds = Histogram(
+            "livemos_score_latency_seconds",
+            "From the play-out of a segment's last sample to the publication of its score.",
+            buckets=_LATENCY_BUCKETS_SECONDS,
+            registry=self.registry,
+        )
+        for outcome in ("scored", *(reason.value for reason in Reason)):
+            self.segments.labels(outcome)  # a counter that exists at zero can be alarmed on
+
+    def count_segment(self, reason: Reason | None) -> None:
+        """One more segment, scored (None) or unset for `reason`."""
+        self.segments.labels("scored" if reason is None else reason.value).inc()

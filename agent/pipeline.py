@@ -1,0 +1,311 @@
+"""Wires the stages: streams that sources write -> segments due -> one engine call over all streams -> rolling -> hub.
+
+The only module that knows all of them. One scoring thread; sources' threads only append to their streams.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from livemos.agent.clock import Clock
+from livemos.agent.errors import CapacityError
+from livemos.agent.hub import Hub
+from livemos.agent.metrics import Metrics
+from livemos.agent.reasons import Reason
+from livemos.agent.records import (
+    SAMPLE_RATE_HZ,
+    SEGMENT_SAMPLES,
+    AudioBlock,
+    EventKind,
+    MediaStatistics,
+    RollingScore,
+    RollingWindow,
+    SegmentScore,
+    SourceEvent,
+    StreamDescription,
+    StreamState,
+)
+from livemos.agent.ring import RingBank
+from livemos.agent.rolling import WINDOWS_SECONDS, RollingBank
+from livemos.agent.segment_scorer import SegmentScorer, SegmentScores
+from livemos.agent.segmenter import start_of
+from livemos.agent.stream import DueSegment, Stream
+
+LARGEST_BATCH = 64
+_COALESCE_SECONDS = 0.004  # segments of other streams that fall due meanwhile share the engine call
+_IDLE_SECONDS = 0.25
+_JOIN_SECONDS = 5.0
+_FAILURE_EVENT_SECONDS = 10.0  # a failing engine is one event per stream and interval, not one per segment
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A stream with what the pipeline knows of it; the writer's thread sets state and media, whole values at a time."""
+
+    stream: Stream
+    state: StreamState = StreamState.WAITING
+    media: MediaStatistics = MediaStatistics()
+    detail: str = ""
+    failure_event_monotonic_seconds: float = -math.inf
+
+
+class PipelineWriter:
+    """The StreamWriter a source gets: one stream, one thread."""
+
+    def __init__(self, pipeline: Pipeline, entry: _Entry) -> None:
+        self._pipeline = pipeline
+        self._entry = entry
+        self._closed = False
+
+    def write(self, block: AudioBlock) -> None:
+        """Append a block; the first one makes the stream active."""
+        if self._entry.state is StreamState.WAITING:
+            self.state(StreamState.ACTIVE)
+        self._entry.stream.write(block)
+
+    def media(self, statistics: MediaStatistics) -> None:
+        """Replace the packet statistics."""
+        self._entry.media = statistics
+        self._pipeline.hub.set_media(self._source_id, statistics)
+
+    def state(self, state: StreamState, reason: Reason | None = None) -> None:
+        """Publish the state a subscriber sees."""
+        self._entry.state = state
+        self._pipeline.hub.set_state(self._source_id, state, reason)
+
+    def event(self, kind: EventKind, detail: str) -> None:
+        """Publish an event of this stream."""
+        self._pipeline.publish_event(self._source_id, kind, detail)
+
+    def close(self, detail: str = "") -> None:
+        """End the stream; its last segments are scored, then it is announced as ended."""
+        if not self._closed:
+            self._closed = True
+            self._entry.detail = detail
+            self._entry.stream.close(self._pipeline.clock.monotonic())
+
+    @property
+    def _source_id(self) -> str:
+        return self._entry.stream.description.source_id
+
+
+class Pipeline:
+    """The StreamSink of all sources, and the scoring thread."""
+
+    def __init__(self, *, scorer: SegmentScorer, hub: Hub, clock: Clock, metrics: Metrics, streams: int) -> None:
+        self.hub = hub
+        self.clock = clock
+        self._scorer = scorer
+        self._metrics = metrics
+        self._bank = RingBank(streams)
+        self._rolling = RollingBank(streams)
+        self._unix_offset_seconds = clock.unix() - clock.monotonic()
+        self._entries: dict[str, _Entry] = {}
+        self._lock = threading.Lock()
+        self._due = threading.Event()
+        self._stopping = threading.Event()
+        self._drain = True
+        self._thread = threading.Thread(target=self._run, name="livemos-scoring", daemon=True)
+        self._segments = np.empty((LARGEST_BATCH, SEGMENT_SAMPLES), np.float32)
+
+    def open(self, description: StreamDescription, *, wait_when_full: bool = False) -> PipelineWriter:
+        """A writer for a new stream. Raises CapacityError at the cap, ValueError when the source_id is in use."""
+        with self._lock:
+            if self._stopping.is_set():
+                raise CapacityError("the agent is stopping; no new streams")
+            if description.source_id in self._entries:
+                raise ValueError(f"source_id {description.source_id!r} is in use; names of sources must differ")
+            try:
+                stream = Stream(
+                    description,
+                    self._bank,
+                    wait_when_full=wait_when_full,
+                    started_unix_seconds=self.clock.unix(),
+                    on_due=self._due.set,
+                )
+            except CapacityError:
+                self._metrics.streams_refused.inc()
+                raise
+            self._rolling.reset(stream.row)
+            entry = _Entry(stream)
+            self._entries[description.source_id] = entry
+        self._metrics.streams_open.set(self._bank.in_use())
+        self.hub.open_source(description)
+        self.publish_event(description.source_id, EventKind.SOURCE_STARTED, description.detail)
+        return PipelineWriter(self, entry)
+
+    def publish_event(self, source_id: str, kind: EventKind, detail: str) -> None:
+        """Put an event into the feed."""
+        self.hub.publish(
+            SourceEvent(source_id=source_id, kind=kind, unix_seconds=self.clock.unix(), detail=detail)
+        )
+
+    def start(self) -> None:
+        """Start the scoring thread."""
+        self._thread.start()
+
+    def stop(self, *, drain: bool = True) -> None:
+        """End the scoring thread: after scoring what is due (`drain`), or at once. Sources stop before."""
+        self._drain = drain
+        self._stopping.set()
+        self._due.set()
+        if self._thread.is_alive():
+            self._thread.join(_JOIN_SECONDS)
+        for entry in list(self._entries.values()):
+            entry.stream.abandon()
+
+    def _run(self) -> None:
+        while True:
+            self._due.wait(_IDLE_SECONDS)
+            if self._due.is_set() and not self._stopping.is_set():
+                self._stopping.wait(_COALESCE_SECONDS)
+            self._due.clear()
+            while not (self._stopping.is_set() and not self._drain) and self._score_due():
+                pass
+            self._retire()
+            if self._stopping.is_set():
+                return
+
+    def _score_due(self) -> bool:
+        """Score one batch of due segments, at most one of each stream; False when nothing was due."""
+        with self._lock:
+            waiting = [entry for entry in self._entries.values() if entry.stream.due()]
+        batch = waiting[:LARGEST_BATCH]
+        if not batch:
+            return False
+        due = [entry.stream.take(out) for entry, out in zip(batch, self._segments, strict=False)]
+        concealed = np.array([segment.concealed_ratio for segment in due], np.float32)
+        with self._metrics.scoring_seconds.time():
+            scores = self._scorer.score(self._segments[: len(batch)], concealed)
+        for row, segment in enumerate(due):
+            if not segment.whole:
+                scores.reasons[row] = Reason.OVERLOADED
+                scores.values[row] = np.nan
+        windows = self._rolling.push(
+            np.array([entry.stream.row for entry in batch], np.intp), scores.values, scores.reasons
+        )
+        for row, (entry, segment) in enumerate(zip(batch, due, strict=True)):
+            self._publish(entry, segment, scores, row, windows[row])
+        return True
+
+    def _publish(
+        self,
+        entry: _Entry,
+        segment: DueSegment,
+        scores: SegmentScores,
+        row: int,
+        windows: Sequence[RollingWindow],
+    ) -> None:
+        now = self.clock.monotonic()
+        score = segment_score(
+            scores,
+            row,
+            source_id=entry.stream.description.source_id,
+            segment_index=segment.segment_index,
+            ready_unix_seconds=segment.ready_monotonic_seconds + self._unix_offset_seconds,
+            concealed_ratio=segment.concealed_ratio,
+            model_id=self._scorer.model.model_id,
+        )
+        self.hub.publish(score)
+        self.hub.publish(
+            RollingScore(
+                source_id=score.source_id,
+                segment_index=score.segment_index,
+                end_sample=score.start_sample + SEGMENT_SAMPLES,
+                ready_unix_seconds=score.ready_unix_seconds,
+                windows=tuple(windows),
+                level_dbov=score.level_dbov,
+                state=entry.state,
+                media=entry.media,
+                model_id=score.model_id,
+            )
+        )
+        self._metrics.count_segment(score.reason)
+        self._metrics.score_latency_seconds.observe(max(0.0, now - segment.ready_monotonic_seconds))
+        failed = score.reason is Reason.OVERLOADED or score.reason is Reason.MODEL_ERROR
+        if failed and now - entry.failure_event_monotonic_seconds >= _FAILURE_EVENT_SECONDS:
+            entry.failure_event_monotonic_seconds = now
+            if score.reason is Reason.OVERLOADED:
+                detail = "scoring fell behind by more than the ring holds; fewer streams, or a faster core"
+                self.publish_event(score.source_id, EventKind.SEGMENTS_REFUSED, detail)
+            else:
+                detail = scores.failure or "the model answered with a non-finite value"
+                self.publish_event(score.source_id, EventKind.MODEL_FAILED, detail)
+
+    def _retire(self) -> None:
+        """Announce and remove streams that ended and were scored to their end."""
+        with self._lock:
+            ended = [entry for entry in self._entries.values() if entry.stream.drained()]
+        for entry in ended:
+            stream = entry.stream
+            source_id = stream.description.source_id
+            heard = stream.heard_samples()
+            if heard < SEGMENT_SAMPLES:
+                self._publish_too_short(entry, heard)
+            seconds = heard / SAMPLE_RATE_HZ
+            detail = f"{seconds:.1f} s heard" + (f"; {entry.detail}" if entry.detail else "")
+            self.publish_event(source_id, EventKind.SOURCE_ENDED, detail)
+            self.hub.close_source(source_id)
+            with self._lock:
+                del self._entries[source_id]
+            self._bank.release(stream.row)
+        if ended:
+            self._metrics.streams_open.set(self._bank.in_use())
+
+    def _publish_too_short(self, entry: _Entry, heard_samples: int) -> None:
+        """A stream that ended before its first whole segment says so, instead of saying nothing."""
+        window = RollingWindow(window_seconds=None, reason=Reason.TOO_SHORT)
+        self.hub.publish(
+            RollingScore(
+                source_id=entry.stream.description.source_id,
+                segment_index=0,
+                end_sample=heard_samples,
+                ready_unix_seconds=self.clock.unix(),
+                windows=(*(replace(window, window_seconds=seconds) for seconds in WINDOWS_SECONDS), window),
+                state=entry.state,
+                media=entry.media,
+                model_id=self._scorer.model.model_id,
+            )
+        )
+
+
+def segment_score(
+    scores: SegmentScores,
+    row: int,
+    *,
+    source_id: str,
+    segment_index: int,
+    ready_unix_seconds: float,
+    concealed_ratio: float,
+    model_id: str,
+) -> SegmentScore:
+    """One row of SegmentScores as a record; NaN becomes unset."""
+    mos, noisiness, coloration, discontinuity, loudness, mos_std, speech_ratio = (
+        None if math.isnan(value) else float(value) for value in scores.values[row]
+    )
+    level, bandwidth = float(scores.level_dbov[row]), float(scores.bandwidth_hz[row])
+    return SegmentScore(
+        source_id=source_id,
+        segment_index=segment_index,
+        start_sample=start_of(segment_index),
+        start_unix_seconds=ready_unix_seconds - SEGMENT_SAMPLES / SAMPLE_RATE_HZ,
+        ready_unix_seconds=ready_unix_seconds,
+        mos=mos,
+        mos_std=mos_std,
+        noisiness=noisiness,
+        coloration=coloration,
+        discontinuity=discontinuity,
+        loudness=loudness,
+        speech_ratio=speech_ratio,
+        level_dbov=level if math.isfinite(level) else None,
+        clipped_ratio=float(scores.clipped_ratio[row]),
+        concealed_ratio=concealed_ratio,
+        bandwidth_hz=bandwidth if math.isfinite(bandwidth) else None,
+        reason=scores.reasons[row],
+        model_id=model_id,
+    )

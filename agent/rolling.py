@@ -1,0 +1,168 @@
+"""Rolling scores of all streams at once: 5, 30, 60 s and the whole call, weighted by speech.
+
+One row a stream, arrays over rows: a batch of segments from many streams costs a handful of NumPy calls.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from livemos.agent.records import SEGMENT_SECONDS, STRIDE_SECONDS, RollingWindow
+from livemos.agent.reasons import Reason
+from livemos.agent.segment_scorer import MOS, MOS_STD, SPEECH_RATIO, VALUES
+
+WINDOWS_SECONDS = (5.0, 30.0, 60.0)
+_MEANS = 5  # mos and the four dimensions: the columns of which means are kept
+_BINS_PER_MOS = 100  # the whole call keeps a histogram, so a day-long call takes no more room than a minute
+_BINS = 4 * _BINS_PER_MOS + 1
+_PERCENTILE = 0.05
+
+Float64 = npt.NDArray[np.float64]
+
+
+def segments_in(window_seconds: float) -> int:
+    """Segments that lie wholly inside the last `window_seconds`: 9 for 5 s."""
+    return int((window_seconds - SEGMENT_SECONDS) / STRIDE_SECONDS) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Statistics of one window for B rows; means (B, 5), the rest (B,)."""
+
+    means: Float64
+    std: Float64
+    minimum: Float64
+    p05: Float64
+    scored: npt.NDArray[np.int64]
+    unscored: npt.NDArray[np.int64]
+    speech: Float64
+
+
+class RollingBank:
+    """State of `rows` streams. One thread (the scoring thread) at a time."""
+
+    def __init__(self, rows: int) -> None:
+        self._history = segments_in(max(WINDOWS_SECONDS))
+        self._values = np.full((rows, self._history, len(VALUES)), np.nan, np.float32)
+        self._count = np.zeros(rows, np.int64)
+        self._weight = np.zeros(rows)
+        self._weighted = np.zeros((rows, _MEANS))
+        self._weighted_variance = np.zeros(rows)
+        self._minimum = np.full(rows, np.inf)
+        self._scored = np.zeros(rows, np.int64)
+        self._speech = np.zeros(rows)
+        self._histogram = np.zeros((rows, _BINS), np.int32)
+        self._last_reason: list[Reason | None] = [None] * rows
+
+    def reset(self, row: int) -> None:
+        """Forget the stream that used the row before."""
+        self._values[row] = np.nan
+        for total in (self._count, self._weight, self._weighted, self._weighted_variance, self._scored, self._speech):
+            total[row] = 0
+        self._minimum[row] = np.inf
+        self._histogram[row] = 0
+        self._last_reason[row] = None
+
+    def push(
+        self, rows: npt.NDArray[np.intp], values: npt.NDArray[np.float32], reasons: list[Reason | None]
+    ) -> list[tuple[RollingWindow, ...]]:
+        """Add one segment to each of `rows` (no row twice); values (B, 7), NaN where unset -> windows per row."""
+        for row, reason in zip(rows, reasons, strict=True):
+            self._last_reason[row] = reason
+        self._values[rows, self._count[rows] % self._history] = values
+        self._count[rows] += 1
+        self._accumulate(rows, values.astype(np.float64))
+        columns = [self._recent(rows, segments_in(seconds)) for seconds in WINDOWS_SECONDS]
+        columns.append(self._call(rows))
+        due = [np.minimum(self._count[rows], segments_in(seconds)) for seconds in WINDOWS_SECONDS]
+        due.append(self._count[rows])
+        return [
+            tuple(
+                _window(seconds, part, index, int(count[index]), self._last_reason[row])
+                for seconds, part, count in zip((*WINDOWS_SECONDS, None), columns, due, strict=True)
+            )
+            for index, row in enumerate(rows)
+        ]
+
+    def _accumulate(self, rows: npt.NDArray[np.intp], values: Float64) -> None:
+        scored = ~np.isnan(values[:, MOS])
+        rows, values = rows[scored], values[scored]
+        weight = values[:, SPEECH_RATIO]
+        self._weight[rows] += weight
+        self._weighted[rows] += weight[:, None] * values[:, :_MEANS]
+        self._weighted_variance[rows] += weight * values[:, MOS_STD] ** 2
+        self._minimum[rows] = np.minimum(self._minimum[rows], values[:, MOS])
+        self._scored[rows] += 1
+        self._speech[rows] += weight * STRIDE_SECONDS
+        self._histogram[rows, np.rint((values[:, MOS] - 1.0) * _BINS_PER_MOS).astype(np.intp)] += 1
+
+    def _recent(self, rows: npt.NDArray[np.intp], segments: int) -> _Columns:
+        """The last `segments` of each row."""
+        newest = self._count[rows, None] - 1 - np.arange(segments)[None, :]
+        values = self._values[rows[:, None], newest % self._history].astype(np.float64)  # (B, segments, 7)
+        values[newest < 0] = np.nan
+        scored = ~np.isnan(values[:, :, MOS])
+        count = scored.sum(axis=1)
+        filled = np.where(scored[:, :, None], values, 0.0)
+        weight = filled[:, :, SPEECH_RATIO]
+        total = np.maximum(weight.sum(axis=1), 1e-12)
+        ordered = np.sort(np.where(scored, values[:, :, MOS], np.inf), axis=1)
+        position = _PERCENTILE * np.maximum(count - 1, 0)
+        below = np.floor(position).astype(np.intp)
+        every = np.arange(len(rows))
+        low, high = ordered[every, below], ordered[every, np.minimum(below + 1, np.maximum(count - 1, 0))]
+        with np.errstate(invalid="ignore"):
+            p05 = low + (position - below) * (high - low)
+        return _Columns(
+            means=(weight[:, :, None] * filled[:, :, :_MEANS]).sum(axis=1) / total[:, None],
+            std=np.sqrt((weight * filled[:, :, MOS_STD] ** 2).sum(axis=1) / total),
+            minimum=ordered[:, 0],
+            p05=p05,
+            scored=count,
+            unscored=np.minimum(self._count[rows], segments) - count,
+            speech=weight.sum(axis=1) * STRIDE_SECONDS,
+        )
+
+    def _call(self, rows: npt.NDArray[np.intp]) -> _Columns:
+        """Everything since the stream began; the percentile to 0.01 MOS."""
+        total = np.maximum(self._weight[rows], 1e-12)
+        scored = self._scored[rows]
+        reached = np.cumsum(self._histogram[rows], axis=1) >= np.maximum(np.ceil(_PERCENTILE * scored), 1)[:, None]
+        return _Columns(
+            means=self._weighted[rows] / total[:, None],
+            std=np.sqrt(self._weighted_variance[rows] / total),
+            minimum=self._minimum[rows],
+            p05=1.0 + reached.argmax(axis=1) / _BINS_PER_MOS,
+            scored=scored,
+            unscored=self._count[rows] - scored,
+            speech=self._speech[rows],
+        )
+
+
+def _window(
+    seconds: float | None, part: _Columns, index: int, due_segments: int, last_reason: Reason | None
+) -> RollingWindow:
+    scored, unscored = int(part.scored[index]), int(part.unscored[index])
+    if scored == 0:
+        return RollingWindow(
+            window_seconds=seconds, unscored_segments=unscored, reason=last_reason or Reason.WARMING_UP
+        )
+    mos, noisiness, coloration, discontinuity, loudness = (float(mean) for mean in part.means[index])
+    return RollingWindow(
+        window_seconds=seconds,
+        mos=mos,
+        mos_std=float(part.std[index]),
+        mos_minimum=float(part.minimum[index]),
+        mos_p05=float(part.p05[index]),
+        noisiness=noisiness,
+        coloration=coloration,
+        discontinuity=discontinuity,
+        loudness=loudness,
+        scored_segments=scored,
+        unscored_segments=unscored,
+        coverage_ratio=scored / due_segments,
+        speech_seconds=float(part.speech[index]),
+    )

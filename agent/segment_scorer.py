@@ -1,0 +1,102 @@
+"""Segments in, scores or reasons out: gate, features, engine, gate again. The live path and the Python interface share it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from livemos.agent import gate
+from livemos.agent.bundle import Bundle
+from livemos.agent.engine.base import Engine
+from livemos.agent.errors import EngineError
+from livemos.agent.reasons import Reason
+from livemos.agent.records import ModelDescription, Samples
+
+Float32 = npt.NDArray[np.float32]
+
+# columns of SegmentScores.values, in this order whatever the graph's own order is
+VALUES = ("mos", "noisiness", "coloration", "discontinuity", "loudness", "mos_std", "speech_ratio")
+MOS, NOISINESS, COLORATION, DISCONTINUITY, LOUDNESS, MOS_STD, SPEECH_RATIO = range(len(VALUES))
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentScores:
+    """Columns for B segments: values (B, 7) as VALUES names them, NaN where unset; reasons[i] is None when scored."""
+
+    values: Float32
+    reasons: list[Reason | None]
+    level_dbov: Float32  # -inf for digital silence
+    clipped_ratio: Float32
+    bandwidth_hz: Float32  # NaN where the network was not asked
+    failure: str | None = None  # what the engine said when it failed
+
+
+class SegmentScorer:
+    """Holds one engine and the bundle's thresholds. One thread at a time."""
+
+    def __init__(self, bundle: Bundle, engine: Engine) -> None:
+        manifest = bundle.manifest
+        self._engine = engine
+        self._log_mel = manifest.features.build()
+        self._columns = [manifest.column(name) for name in VALUES]
+        limits = [manifest.outputs[column] for column in self._columns]
+        self._minimum = np.array([output.minimum for output in limits], np.float32)
+        self._maximum = np.array([output.maximum for output in limits], np.float32)
+        self._minimum_speech_ratio = manifest.gate.minimum_speech_ratio
+        self.model = ModelDescription(
+            name=manifest.name,
+            version=manifest.version,
+            model_id=manifest.model_id,
+            sha256=manifest.files["model.onnx"],
+            licence=manifest.licence,
+            sample_rate_hz=manifest.sample_rate_hz,
+            segment_samples=manifest.segment_samples,
+            stride_samples=manifest.stride_samples,
+            engine=str(engine.describe()),
+        )
+
+    def warm_up(self) -> None:
+        """Score noise once, all the way. Raises EngineError when the model does not answer."""
+        self._engine.warm_up()
+        noise = np.random.default_rng(0).normal(0.0, 0.05, (1, self.model.segment_samples)).astype(np.float32)
+        failure = self.score(noise, np.zeros(1, np.float32)).failure
+        if failure is not None:
+            raise EngineError(failure)
+
+    def score(self, segments: Samples, concealed_ratio: Float32) -> SegmentScores:
+        """Scores of segments (B, 16000) float32, of each of which `concealed_ratio` (B,) was made up by the receiver.
+
+        Never raises for what it hears; an engine that fails gives MODEL_ERROR for its segments and `failure`.
+        """
+        measures = gate.measure(segments)
+        reasons = gate.reasons_before(segments, measures, concealed_ratio)
+        values = np.full((len(segments), len(VALUES)), np.nan, np.float32)
+        bandwidth = np.full(len(segments), np.nan, np.float32)
+        asked = np.array([row for row, reason in enumerate(reasons) if reason is None], np.intp)
+        failure = None
+        if len(asked):
+            features = self._log_mel(segments[asked])
+            bandwidth[asked] = gate.bandwidth_hz(features, self._log_mel)
+            try:
+                outputs = self._engine.score(features)[:, self._columns]
+            except EngineError as error:
+                failure = str(error)
+                outputs = np.full((len(asked), len(VALUES)), np.nan, np.float32)
+            finite = np.isfinite(outputs).all(axis=1)
+            for row, output, whole in zip(asked, outputs, finite, strict=True):
+                reason = gate.reason_after(bool(whole), float(output[SPEECH_RATIO]), self._minimum_speech_ratio)
+                reasons[row] = reason
+                if reason is None:
+                    values[row] = np.clip(output, self._minimum, self._maximum)
+                elif reason is Reason.NO_SPEECH:
+                    values[row, SPEECH_RATIO] = np.clip(output[SPEECH_RATIO], 0.0, 1.0)
+        return SegmentScores(
+            values=values,
+            reasons=reasons,
+            level_dbov=measures.level_dbov,
+            clipped_ratio=measures.clipped_ratio,
+            bandwidth_hz=bandwidth,
+            failure=failure,
+        )
