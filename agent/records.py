@@ -183,6 +183,7 @@ class SourceSnapshot:
 
     description: StreamDescription
     state: StreamState
+    reason: Reason | None = None  # why scores are missing in this state
     started_unix_seconds: float
     media: MediaStatistics
     heard_samples: int = 0  # at 16 kHz, since the first
