@@ -24,7 +24,7 @@ def generate(out: Path) -> list[Path]:
     """Write the modules of all SOURCES under `out`; their paths relative to it. Raises RuntimeError."""
     found = importlib.metadata.version("grpcio-tools")
     if found != TOOLS_VERSION:
-        raise RuntimeError(f"grpcio-tools {found} writes other code; install it with: pip install grpcio-tools=={TOOLS_VERSION}")
+        raise RuntimeError(f"grpcio-tools {found} writes other code; run: pip install grpcio-tools=={TOOLS_VERSION}")
     from grpc_tools import protoc
 
     well_known = str(importlib.resources.files("grpc_tools") / "_proto")
@@ -55,7 +55,7 @@ def stale_files() -> list[str]:
 
 def main(arguments: list[str] | None = None) -> int:
     """0 when done or in step, 1 when --check finds a difference, 2 when the generator cannot run."""
-    parser = argparse.ArgumentParser(prog="python -m livemos.proto.generate", description="Write quality_pb2 from quality.proto.")
+    parser = argparse.ArgumentParser(prog="python -m livemos.proto.generate", description="Python from the .proto files.")
     parser.add_argument("--check", action="store_true", help="write nothing; fail when a committed file is out of step")
     check = parser.parse_args(arguments).check
     if not all((ROOT / source).exists() for source in SOURCES):
