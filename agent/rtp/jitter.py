@@ -1,0 +1,34 @@
+"""Interarrival jitter as RFC 3550 A.8 defines it, kept in clock ticks and told in seconds."""
+
+from __future__ import annotations
+
+from livemos.agent.rtp.wraparound import difference32
+
+
+class InterarrivalJitter:
+    """J += (|D| - J) / 16, D = difference of arrivals - difference of timestamps, both in ticks of the media clock."""
+
+    def __init__(self) -> None:
+        self._jitter_ticks = 0.0
+        self._clock_rate_hz = 0
+        self._last: tuple[int, float] | None = None
+
+    def heard(self, timestamp: int, arrival_seconds: float, clock_rate_hz: int) -> None:
+        """A packet arrived; a change of clock begins a new anchor and converts what was measured."""
+        if clock_rate_hz != self._clock_rate_hz:
+            self._jitter_ticks *= clock_rate_hz / self._clock_rate_hz if self._clock_rate_hz else 0.0
+            self._clock_rate_hz, self._last = clock_rate_hz, None
+        if self._last is not None:
+            last_timestamp, last_arrival_seconds = self._last
+            arrival_ticks = (arrival_seconds - last_arrival_seconds) * clock_rate_hz
+            distance = arrival_ticks - difference32(timestamp, last_timestamp)
+            self._jitter_ticks += (abs(distance) - self._jitter_ticks) / 16.0
+        self._last = timestamp, arrival_seconds
+
+    def reset_anchor(self) -> None:
+        """The next packet is not compared with the last: a pause, a restart or a new talk spurt lies between."""
+        self._last = None
+
+    @property
+    def seconds(self) -> float:
+        return self._jitter_ticks / self._clock_rate_hz if self._clock_rate_hz else 0.0

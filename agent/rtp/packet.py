@@ -1,0 +1,111 @@
+"""One datagram to one RTP packet, or the reason why not (RFC 3550 section 5.1 and A.1, RFC 7983 section 7)."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from enum import Enum
+
+from livemos.agent.errors import PacketError
+
+_HEADER = struct.Struct("!BBHII")
+
+
+class DatagramKind(Enum):
+    """Which protocol a datagram on a media port belongs to, by its first octets."""
+
+    RTP = "rtp"
+    RTCP = "rtcp"
+    STUN = "stun"
+    DTLS = "dtls"
+    UNKNOWN = "unknown"
+
+
+class Rejection(Enum):
+    """Why a datagram is not a valid RTP packet."""
+
+    SHORT = "short"  # ends inside its header
+    VERSION = "version"  # not version 2
+    EXTENSION = "extension"  # header extension longer than the datagram
+    PADDING = "padding"  # padding count 0 or longer than the payload
+    EMPTY = "empty"  # no payload left
+
+
+class InvalidPacket(PacketError):
+    """A datagram that is not a valid RTP packet, and why."""
+
+    def __init__(self, reason: Rejection, message: str) -> None:
+        self.reason = reason
+        super().__init__(message)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packet:
+    """A valid RTP packet without its padding, contributing sources and header extension."""
+
+    payload_type: int
+    sequence_number: int
+    timestamp: int
+    ssrc: int
+    marker: bool
+    payload: bytes
+
+    def __str__(self) -> str:
+        mark = ", marker" if self.marker else ""
+        return (
+            f"RTP(ssrc={self.ssrc:08x}, seq={self.sequence_number}, ts={self.timestamp}, pt={self.payload_type}, "
+            f"{len(self.payload)} bytes{mark})"
+        )
+
+
+def kind_of(datagram: bytes | memoryview) -> DatagramKind:
+    """RFC 7983 by the first octet; among RTP and RTCP the second octet decides (RFC 5761 section 4)."""
+    if not datagram:
+        return DatagramKind.UNKNOWN
+    first = datagram[0]
+    if 128 <= first <= 191:
+        return DatagramKind.RTCP if len(datagram) > 1 and 192 <= datagram[1] <= 223 else DatagramKind.RTP
+    if first <= 3:
+        return DatagramKind.STUN
+    return DatagramKind.DTLS if 20 <= first <= 63 else DatagramKind.UNKNOWN
+
+
+def parse(datagram: bytes | memoryview) -> Packet:
+    """The packet with its own copy of the payload. Raises InvalidPacket."""
+    size = len(datagram)
+    if size < _HEADER.size:
+        raise InvalidPacket(Rejection.SHORT, f"an RTP header has 12 bytes, got {size}")
+    first, second, sequence_number, timestamp, ssrc = _HEADER.unpack_from(datagram)
+    if first >> 6 != 2:
+        raise InvalidPacket(Rejection.VERSION, f"RTP is version 2, got {first >> 6}")
+    begin = _HEADER.size + 4 * (first & 0x0F)
+    if size < begin:
+        raise InvalidPacket(Rejection.SHORT, f"{first & 0x0F} contributing sources need {begin} bytes, got {size}")
+    if first & 0x10:
+        if size < begin + 4:
+            raise InvalidPacket(Rejection.EXTENSION, f"a header extension begins at byte {begin} of {size}")
+        begin += 4 + 4 * int.from_bytes(datagram[begin + 2 : begin + 4])
+        if size < begin:
+            raise InvalidPacket(Rejection.EXTENSION, f"the header extension ends at byte {begin} of {size}")
+    end = size
+    if first & 0x20:
+        padding = datagram[-1]
+        if not 1 <= padding <= size - begin:
+            raise InvalidPacket(Rejection.PADDING, f"{padding} bytes of padding in {size - begin} bytes of payload")
+        end -= padding
+    if begin == end:
+        raise InvalidPacket(Rejection.EMPTY, f"no payload behind {begin} bytes of header")
+    return Packet(
+        payload_type=second & 0x7F,
+        sequence_number=sequence_number,
+        timestamp=timestamp,
+        ssrc=ssrc,
+        marker=bool(second & 0x80),
+        payload=bytes(datagram[begin:end]),
+    )
+
+
+def build(packet: Packet) -> bytes:
+    """The datagram of `packet`: 12 octets of header, then the payload."""
+    second = (packet.marker << 7) | packet.payload_type
+    return _HEADER.pack(0x80, second, packet.sequence_number, packet.timestamp, packet.ssrc) + packet.payload

@@ -1,0 +1,70 @@
+"""What a payload type carries: static numbers from RFC 3551 section 6, the others from SDP or configuration only.
+
+A number that nobody described stays unknown: 111 is often Opus, but guessing would score noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+
+from livemos.agent.codecs import Encoding, codec_of
+from livemos.agent.errors import CodecError
+
+STATIC: dict[int, str] = {
+    0: "PCMU/8000",
+    3: "GSM/8000",
+    8: "PCMA/8000",
+    9: "G722/8000",
+    10: "L16/44100/2",
+    11: "L16/44100",
+    13: "CN/8000",
+}
+
+
+class Role(Enum):
+    """What a packet is for the listener."""
+
+    AUDIO = "audio"
+    COMFORT_NOISE = "comfort_noise"  # RFC 3389: silence until the next packet
+    TELEPHONE_EVENT = "telephone_event"  # RFC 4733: keys, no audio
+    UNKNOWN = "unknown"  # nothing says what it is, or nothing here decodes it
+
+
+_SPECIAL = {"cn": Role.COMFORT_NOISE, "telephone-event": Role.TELEPHONE_EVENT}
+
+
+class PayloadMap:
+    """Payload type to encoding; configured entries go before static ones.
+
+    configured: for example {111: "opus/48000/2", 101: "telephone-event/8000"}. Raises CodecError for an encoding that
+    is not well formed, has no codec here, or has a number that RTP cannot carry.
+    """
+
+    def __init__(self, configured: Mapping[int, str] | None = None) -> None:
+        self._encodings = {number: Encoding.parse(text) for number, text in STATIC.items()}
+        for number, text in (configured or {}).items():
+            if not 0 <= number <= 127 or 64 <= number <= 95:
+                raise CodecError(
+                    f'payload type {number} = "{text}" cannot be: use 0 to 63 or 96 to 127 (RFC 5761 section 4)'
+                )
+            encoding = Encoding.parse(text)
+            if encoding.key not in _SPECIAL:
+                codec_of(encoding)
+            self._encodings[number] = encoding
+
+    def encoding_of(self, payload_type: int) -> Encoding | None:
+        """None where nothing describes the payload type."""
+        return self._encodings.get(payload_type)
+
+    def role_of(self, payload_type: int) -> Role:
+        encoding = self._encodings.get(payload_type)
+        if encoding is None:
+            return Role.UNKNOWN
+        if encoding.key in _SPECIAL:
+            return _SPECIAL[encoding.key]
+        try:
+            codec_of(encoding)
+        except CodecError:
+            return Role.UNKNOWN
+        return Role.AUDIO

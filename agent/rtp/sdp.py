@@ -1,0 +1,142 @@
+"""The audio part of a session description (RFC 8866): where the packets go and what their payload types carry."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from livemos.agent.codecs import Encoding, codec_of
+from livemos.agent.errors import CodecError, SdpError
+
+_IGNORED_ENCODINGS = ("red", "ulpfec", "rtx")  # listed beside the audio codecs, carrying no audio of their own
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SdpDescription:
+    """The first m=audio with a port.
+
+    payload_types: number to encoding as rtpmap writes it; static numbers without an rtpmap are left out.
+    parameters: fmtp lines, by payload type. ptime_ms is a hint only (RFC 8866 section 6.4).
+    """
+
+    address: str
+    port: int
+    payload_types: dict[int, str]
+    parameters: dict[int, str]
+    ptime_ms: float | None = None
+
+
+def parse_sdp(text: str, *, where: str = "the SDP") -> SdpDescription:
+    """Raises SdpError naming `where`; media-level lines go before session-level ones."""
+    session, sections = _sections(text, where)
+    for media_line, lines in sections:
+        fields = media_line.split()
+        if fields[:1] != ["audio"]:
+            continue
+        if len(fields) < 4 or not fields[1].split("/")[0].isdigit():
+            raise SdpError(f'{where}: "m={media_line}" is not "m=audio PORT RTP/AVP TYPE..."')
+        port = int(fields[1].split("/")[0])
+        if port == 0:  # offered, but refused
+            continue
+        if port > 65_535:
+            raise SdpError(f"{where}: port {port} does not exist; use 1 to 65535")
+        if fields[2] not in ("RTP/AVP", "RTP/AVPF"):
+            raise SdpError(f"{where}: {fields[2]} is not plain RTP; let the bridge send RTP/AVP to livemos")
+        return _describe(port, fields[3:], session, lines, where)
+    raise SdpError(f"{where}: no m=audio line with a port; give the description of an audio session")
+
+
+def _sections(text: str, where: str) -> tuple[list[str], list[tuple[str, list[str]]]]:
+    """Session-level lines, then each m= value with its lines."""
+    session: list[str] = []
+    sections: list[tuple[str, list[str]]] = []
+    for number, raw in enumerate(text.splitlines(), start=1):
+        line = raw.strip()
+        # FFmpeg prints "SDP:" before the description it writes to a terminal
+        if not line or line == "SDP:":
+            continue
+        if not re.match(r"[a-z]=", line):
+            raise SdpError(f'{where}, line {number}: "{line[:40]}" is not "letter=value"; is this an SDP file?')
+        if line.startswith("m="):
+            sections.append((line[2:], []))
+        else:
+            (sections[-1][1] if sections else session).append(line)
+    return session, sections
+
+
+def _describe(port: int, offered: list[str], session: list[str], lines: list[str], where: str) -> SdpDescription:
+    maps = _numbered(lines, "a=rtpmap:", where)
+    payload_types: dict[int, str] = {}
+    for number_text in offered:
+        if not number_text.isdigit() or int(number_text) > 127:
+            raise SdpError(f"{where}: payload type {number_text} does not exist; use 0 to 127")
+        number = int(number_text)
+        if number not in maps:
+            if number >= 96:
+                raise SdpError(f'{where}: payload type {number} has no "a=rtpmap:{number} NAME/CLOCK" line')
+            continue
+        if _supported(maps[number], where):
+            payload_types[number] = maps[number]
+    connection = _last(lines, "c=") or _last(session, "c=")
+    ptime = _last(lines, "a=ptime:")
+    return SdpDescription(
+        address=_address(connection, where),
+        port=port,
+        payload_types=payload_types,
+        parameters=_numbered(lines, "a=fmtp:", where),
+        ptime_ms=_milliseconds(ptime, where),
+    )
+
+
+def _numbered(lines: list[str], prefix: str, where: str) -> dict[int, str]:
+    values: dict[int, str] = {}
+    for line in lines:
+        if line.startswith(prefix):
+            number, _, value = line.removeprefix(prefix).partition(" ")
+            if not number.isdigit() or not value.strip():
+                raise SdpError(f'{where}: "{line}" is not "{prefix}TYPE VALUE"')
+            values[int(number)] = value.strip()
+    return values
+
+
+def _supported(text: str, where: str) -> bool:
+    """False for encodings without a codec here: a bridge may offer them without sending them."""
+    try:
+        encoding = Encoding.parse(text)
+    except CodecError as error:
+        raise SdpError(f"{where}: {error}") from error
+    if encoding.key in ("cn", "telephone-event"):
+        return True
+    if encoding.key in _IGNORED_ENCODINGS:
+        return False
+    try:
+        codec_of(encoding)
+    except CodecError:
+        return False
+    return True
+
+
+def _last(lines: list[str], prefix: str) -> str | None:
+    found = [line.removeprefix(prefix) for line in lines if line.startswith(prefix)]
+    return found[-1] if found else None
+
+
+def _address(connection: str | None, where: str) -> str:
+    if connection is None:
+        raise SdpError(f'{where}: no "c=IN IP4 ADDRESS" line for the audio')
+    fields = connection.split()
+    if len(fields) != 3 or fields[0] != "IN" or fields[1] not in ("IP4", "IP6"):
+        raise SdpError(f'{where}: "c={connection}" is not "c=IN IP4 ADDRESS" or "c=IN IP6 ADDRESS"')
+    return fields[2].split("/")[0]  # behind the slash: time to live, number of groups
+
+
+def _milliseconds(text: str | None, where: str) -> float | None:
+    if text is None:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        raise SdpError(f'{where}: "a=ptime:{text}" is not a number of milliseconds') from None
+    if not 0 < value <= 1_000:
+        raise SdpError(f"{where}: a packet of {value:g} ms cannot be; a=ptime is 1 to 1000")
+    return value

@@ -1,0 +1,209 @@
+"""Packets in order to audio on the media clock: what lies between two packets is lost, a pause or a jump.
+
+The RTP timestamp is the clock. Sequence numbers say how much is missing, arrival only decides whether a step of the
+timestamp was real time passing (RFC 3550 section 5.1; RFC 7587 section 4.2 for Opus).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from livemos.agent.codecs import make_decoder
+from livemos.agent.codecs.base import Decoder
+from livemos.agent.errors import CodecError
+from livemos.agent.records import AudioBlock, EventKind, Samples
+from livemos.agent.rtp.packet import Packet
+from livemos.agent.rtp.payload_map import PayloadMap, Role
+from livemos.agent.rtp.wraparound import difference32
+
+LONGEST_FILL_SECONDS = 2.0  # of concealment and silence together, for one gap
+PAUSE_TOLERANCE_SECONDS, PAUSE_TOLERANCE_RATIO = 0.2, 0.2
+_SLIPS_BEFORE_EVENT = 8
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEvent:
+    """Something that happened to a stream's media; the source publishes it."""
+
+    kind: EventKind
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Anchor:
+    """The last packet that had a place on the media clock."""
+
+    timestamp: int
+    arrival_seconds: float
+    ticks: int  # its duration
+
+    @property
+    def end(self) -> int:
+        return self.timestamp + self.ticks & 0xFFFF_FFFF
+
+
+class MediaTimeline:
+    """One stream's decoder and media clock."""
+
+    def __init__(self, payload_map: PayloadMap, *, concealment: str) -> None:
+        self._map = payload_map
+        self._concealment = concealment
+        self._decoder: Decoder | None = None
+        self._payload_type: int | None = None
+        self._anchor: _Anchor | None = None
+        self.packet_ticks = 0  # duration of the last audio packet on its clock
+        self._missing_packets = 0  # since the last audio packet
+        self._slips = 0
+        self._reported: set[int] = set()  # unknown payload types
+        self.events: list[SessionEvent] = []
+        self.codec: str | None = None
+        self.undescribed_payload_type: int | None = None  # of the newest packet, when nothing here decodes it
+        self.quiet = False  # the sender announced a pause: comfort noise, or an Opus packet without a frame
+        self.invalid_payloads = 0
+
+    @property
+    def packet_seconds(self) -> float:
+        """Duration of the last audio packet; 0 before the first."""
+        return self.packet_ticks / self._decoder.clock_rate_hz if self._decoder else 0.0
+
+    def play(
+        self, packet: Packet, arrival_seconds: float, *, ready_seconds: float, missing_packets: int, restarted: bool
+    ) -> list[AudioBlock]:
+        """Audio of `packet`, with what fills the gap before it in front.
+
+        missing_packets: how many were given up between it and the packet played before.
+        """
+        self._missing_packets += missing_packets
+        if restarted:
+            self._anchor, self._missing_packets = None, 0
+        role = self._map.role_of(packet.payload_type)
+        if role is Role.UNKNOWN:
+            self._note_unknown(packet.payload_type)
+            return []
+        self.undescribed_payload_type = None
+        if role is Role.TELEPHONE_EVENT:
+            return []
+        if role is Role.COMFORT_NOISE:
+            self.quiet = True
+            return self._rest(packet, arrival_seconds, ready_seconds)
+        decoder = self._decoder_for(packet.payload_type)
+        try:
+            samples = decoder.packet_samples(packet.payload)
+            blocks = self._bridge(decoder, packet, arrival_seconds, ready_seconds)
+            audio = decoder.decode(packet.payload)
+        except CodecError:
+            # it came, but nobody hears it: the next packet finds its time missing
+            self.invalid_payloads += 1
+            self._missing_packets += 1
+            return []
+        self.packet_ticks = samples * decoder.clock_rate_hz // decoder.sample_rate_hz
+        self._anchor = _Anchor(packet.timestamp, arrival_seconds, self.packet_ticks)
+        self.quiet = self.codec is not None and self.codec.lower().startswith("opus") and len(packet.payload) <= 2
+        return [*blocks, self._block(decoder, audio, ready_seconds)]
+
+    def _note_unknown(self, payload_type: int) -> None:
+        self.undescribed_payload_type = payload_type
+        self._anchor = None
+        if payload_type not in self._reported:
+            self._reported.add(payload_type)
+            encoding = self._map.encoding_of(payload_type)
+            what = f"{encoding} has no codec here" if encoding else "nothing says what it carries"
+            advice = f'map it to one, e.g. {payload_type} = "opus/48000/2", or give the SDP'
+            self.events.append(
+                SessionEvent(EventKind.UNKNOWN_PAYLOAD_TYPE, f"payload type {payload_type}: {what}; {advice}")
+            )
+
+    def _decoder_for(self, payload_type: int) -> Decoder:
+        if self._decoder is not None and payload_type == self._payload_type:
+            return self._decoder
+        encoding = self._map.encoding_of(payload_type)
+        assert encoding is not None, "only payload types with the role AUDIO come here"
+        decoder = make_decoder(encoding, concealment=self._concealment)
+        if self._decoder is not None:
+            self.events.append(SessionEvent(EventKind.CODEC_CHANGED, f"{self.codec} to {encoding}"))
+            if decoder.clock_rate_hz != self._decoder.clock_rate_hz:
+                self._anchor = None
+        self._decoder, self._payload_type, self.codec = decoder, payload_type, str(encoding)
+        return decoder
+
+    def _rest(self, packet: Packet, arrival_seconds: float, ready_seconds: float) -> list[AudioBlock]:
+        """Comfort noise: silence up to it; it has no duration of its own."""
+        if self._decoder is None:
+            return []
+        blocks = self._bridge(self._decoder, packet, arrival_seconds, ready_seconds)
+        self._anchor = _Anchor(packet.timestamp, arrival_seconds, 0)
+        return blocks
+
+    def _bridge(
+        self, decoder: Decoder, packet: Packet, arrival_seconds: float, ready_seconds: float
+    ) -> list[AudioBlock]:
+        """What fills the time between the last packet and this one: concealed audio for lost packets, then silence."""
+        missing, self._missing_packets = self._missing_packets, 0
+        anchor = self._anchor
+        if anchor is None:
+            return []
+        step = difference32(packet.timestamp, anchor.end)
+        lost_ticks = missing * self.packet_ticks
+        if missing == 0 and step == 0:
+            self._slips = 0
+            return []
+        rest_ticks = step - lost_ticks
+        if missing and step >= 0 and rest_ticks <= 0:
+            # fewer ticks than packets are missing when their packets were shorter, or were no audio
+            lost_ticks, rest_ticks = (step, 0) if self._slips == 0 else (lost_ticks, 0)
+        elif rest_ticks < 0 or not self._passed(rest_ticks, anchor, packet, arrival_seconds, decoder.clock_rate_hz):
+            self._note_step(rest_ticks, packet, anchor, decoder.clock_rate_hz)
+            rest_ticks = 0
+        longest_ticks = round(LONGEST_FILL_SECONDS * decoder.clock_rate_hz)
+        lost_ticks = min(lost_ticks, longest_ticks)
+        rest_ticks = min(rest_ticks, longest_ticks - lost_ticks)
+        blocks = []
+        if lost_samples := _samples(lost_ticks, decoder):
+            made = decoder.conceal(lost_samples, packet.payload)
+            blocks.append(self._block(decoder, made, ready_seconds, concealed=True))
+        if rest_samples := _samples(rest_ticks, decoder):
+            blocks.append(self._block(decoder, np.zeros(rest_samples, np.float32), ready_seconds))
+        return blocks
+
+    def _passed(
+        self, rest_ticks: int, anchor: _Anchor, packet: Packet, arrival_seconds: float, clock_rate_hz: int
+    ) -> bool:
+        """True when the arrivals say that the step of the timestamp was time passing: a pause of the sender."""
+        media_seconds = difference32(packet.timestamp, anchor.timestamp) / clock_rate_hz
+        arrival_gap_seconds = arrival_seconds - anchor.arrival_seconds
+        off_seconds = abs(arrival_gap_seconds - media_seconds)
+        if rest_ticks / clock_rate_hz < PAUSE_TOLERANCE_SECONDS:
+            # inside the tolerance both stories fit; the nearer one is believed. A sender whose timestamps run at twice
+            # the clock would otherwise have silence put behind each packet
+            unpaused_seconds = media_seconds - rest_ticks / clock_rate_hz
+            return off_seconds <= abs(arrival_gap_seconds - unpaused_seconds)
+        return off_seconds <= max(PAUSE_TOLERANCE_SECONDS, PAUSE_TOLERANCE_RATIO * media_seconds)
+
+    def _note_step(self, rest_ticks: int, packet: Packet, anchor: _Anchor, clock_rate_hz: int) -> None:
+        """A step that no time explains: an event when it is large, or when small ones come packet after packet."""
+        seconds = rest_ticks / clock_rate_hz
+        if abs(seconds) >= PAUSE_TOLERANCE_SECONDS:
+            way = "forward" if seconds > 0 else "back"
+            detail = f"the timestamp went {way} by {abs(seconds):.3f} s without time passing"
+            self.events.append(SessionEvent(EventKind.TIMESTAMP_JUMP, detail))
+            return
+        self._slips += 1
+        if self._slips == _SLIPS_BEFORE_EVENT:
+            ticks = difference32(packet.timestamp, anchor.timestamp)
+            detail = f"timestamps advance by {ticks} for packets of {self.packet_ticks}: is {self.codec} right?"
+            self.events.append(SessionEvent(EventKind.TIMESTAMP_JUMP, detail))
+
+    @staticmethod
+    def _block(decoder: Decoder, samples: Samples, ready_seconds: float, *, concealed: bool = False) -> AudioBlock:
+        return AudioBlock(
+            samples=samples,
+            sample_rate_hz=decoder.sample_rate_hz,
+            concealed=concealed,
+            ready_monotonic_seconds=ready_seconds,
+        )
+
+
+def _samples(ticks: int, decoder: Decoder) -> int:
+    return round(ticks * decoder.sample_rate_hz / decoder.clock_rate_hz)
