@@ -1,0 +1,138 @@
+"""From the truth of a simulated clip to what the network shall say: MOS, four dimensions and speech presence.
+
+MOS starts from PESQ-WB (ITU-T P.862.2) against the clean reference. PESQ's output mapping flattens the bottom, so its
+inverse is taken first (P.862.2 eq. 1) and a straight line leads to a listener's scale. What PESQ aligns away, linear
+colour and level, is taken off by formula, and noise that was in the source recording counts too. The dimensions come
+from the simulator's truth alone. Each formula is a judgement, written down here once; docs/model.md says how they were
+chosen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+
+# line from the unmapped PESQ scale to MOS: clean 4.5, noise at 10 dB 2.4, at 0 dB 1.8
+MOS_OFFSET, MOS_SLOPE = 1.7, 0.62
+LEVEL_RANGE_DBOV = (-36.0, -16.0)  # inside it a listener does not mark the level down
+_LEVEL_PENALTY_PER_DB = 0.045
+# a narrow band costs more than PESQ says beside wide-band speech, any colour beyond 3.5 dB costs something
+_COLOUR_FREE_DB, _COLOUR_PENALTY_PER_DB, _COLOUR_PENALTY_LIMIT = 3.5, 0.055, 0.6
+_SOURCE_SNR_DB, _SOURCE_PENALTY_PER_DB = 36.0, 0.03
+
+
+def unmapped_pesq(pesq_wb: Array) -> Array:
+    """Scores of P.862.2, 1.0 to 4.64, on the raw scale, about -0.5 to 4.5."""
+    inside = np.clip(pesq_wb, 1.01, 4.64)
+    return np.asarray((3.8224 - np.log(4.0 / (inside - 0.999) - 1.0)) / 1.3669)
+
+
+def mos_from_pesq(pesq_wb: Array) -> Array:
+    """PESQ-WB on the listener's scale, 1 to 5."""
+    return np.asarray(np.clip(MOS_OFFSET + MOS_SLOPE * unmapped_pesq(pesq_wb), 1.0, 5.0))
+
+
+def colour_db(response_db: Array) -> Array:
+    """(..., F) response -> (...) mean absolute difference of the mel bands, an overall gain taken out, in dB."""
+    capped = np.maximum(response_db, response_db.max(axis=-1, keepdims=True) - 35.0)
+    return np.asarray(np.abs(capped - np.median(capped, axis=-1, keepdims=True)).mean(axis=-1))
+
+
+def level_penalty(level_dbov: Array) -> Array:
+    """MOS lost to an active level outside LEVEL_RANGE_DBOV."""
+    low, high = LEVEL_RANGE_DBOV
+    beyond = np.maximum(low - level_dbov, 0.0) + np.maximum(level_dbov - high, 0.0)
+    return np.asarray(_LEVEL_PENALTY_PER_DB * beyond)
+
+
+def loudness(level_dbov: Array) -> Array:
+    """Best from -29 to -19 dBov active level; about 2.8 at -46 and 3.5 at -8."""
+    lost = 0.105 * np.maximum(-29.0 - level_dbov, 0.0) + 0.1 * np.maximum(level_dbov + 19.0, 0.0)
+    return np.asarray(np.clip(4.6 - lost, 1.0, 5.0))
+
+
+def noisiness(noise_db: Array) -> Array:
+    """From A-weighted noise to active speech: 4.6 at -40 dB, 3.0 at -20, 1.8 at -10, 1.2 at 0."""
+    return np.asarray(1.0 + 3.8 / (1.0 + np.exp((noise_db + 19.0) / 7.0)))
+
+
+def discontinuity(gap_ratio: Array) -> Array:
+    """From the share of active speech that is audibly missing: 4.5 at 1 %, 3.7 at 5 %, 2.9 at 10 %, 1.9 at 20 %."""
+    return np.asarray(1.0 + 3.8 * np.exp(-7.0 * gap_ratio))
+
+
+def coloration(colour: Array) -> Array:
+    """From `colour_db`: 4.3 for a 7 kHz edge, 3.4 for 5 kHz, about 2.2 for a telephone band."""
+    return np.asarray(1.0 + 3.8 * np.exp(-colour / 11.0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Targets:
+    """What a batch of clips shall give, all float32, before the level has its say. C clips, W windows.
+
+    mos: (C,) of the clip and window_mos: (C, W), at a comfortable level; NaN where there is no speech.
+    noisiness, discontinuity, speech_ratio: (C, W); coloration: (C,); level_dbov: (C,). `window_weight`: (C, W), how much
+    a window says about quality, 0 in pauses.
+    """
+
+    mos: npt.NDArray[np.float32]
+    window_mos: npt.NDArray[np.float32]
+    window_weight: npt.NDArray[np.float32]
+    noisiness: npt.NDArray[np.float32]
+    discontinuity: npt.NDArray[np.float32]
+    coloration: npt.NDArray[np.float32]
+    level_dbov: npt.NDArray[np.float32]
+    speech_ratio: npt.NDArray[np.float32]
+
+
+def make_targets(columns: dict[str, npt.NDArray[np.generic]]) -> Targets:
+    """Targets from the columns of a label table (training/tables.py), whole families of clips in their order."""
+    value = {name: np.asarray(columns[name], np.float64) for name in _NUMBERS}
+    colour = colour_db(value["response_db"])
+    colour_penalty = np.clip(_COLOUR_PENALTY_PER_DB * (colour - _COLOUR_FREE_DB), 0.0, _COLOUR_PENALTY_LIMIT)
+    source_penalty = np.clip(_SOURCE_PENALTY_PER_DB * (_SOURCE_SNR_DB - value["source_snr_db"]), 0.0, 0.3)
+    mos = np.clip(mos_from_pesq(value["pesq_wb"]) - colour_penalty - source_penalty, 1.0, 5.0)
+    local = np.isin(columns["ladder"], LOCAL_KINDS)
+    window_mos = _spread(mos, value, local)
+    speech_ratio = value["speech_ratio"]
+    present = np.isfinite(mos)[:, None] & (speech_ratio >= 0.15)
+    single = np.float32
+    return Targets(
+        mos=mos.astype(single),
+        window_mos=window_mos.astype(single),
+        window_weight=np.where(present, speech_ratio, 0.0).astype(single),
+        noisiness=noisiness(value["noise_db"]).astype(single),
+        discontinuity=discontinuity(value["gap_ratio"]).astype(single),
+        coloration=coloration(colour).astype(single),
+        level_dbov=value["level_dbov"].astype(single),
+        speech_ratio=speech_ratio.astype(single),
+    )
+
+
+_NUMBERS = (
+    "pesq_wb", "level_dbov", "source_snr_db", "response_db", "member", "family", "speech_ratio", "gap_ratio", "noise_db",
+)  # fmt: skip
+LOCAL_KINDS = ("loss", "mutes")  # they touch some seconds and spare others
+
+
+def _spread(mos: Array, value: dict[str, Array], local: npt.NDArray[np.bool_]) -> Array:
+    """(C, W) clip scores handed to windows: where the damage is local, by each window's share of it.
+
+    A window that nothing touched gets what the same clip got without that damage (member 0 of its family); one that was
+    hit harder than the average gets less than the clip.
+    """
+    windows = np.repeat(mos[:, None], value["gap_ratio"].shape[1], axis=1)
+    for clip in np.flatnonzero(local & (value["member"] > 0)):
+        base = clip - int(value["member"][clip])
+        active = value["speech_ratio"][clip] >= 0.15
+        average = value["gap_ratio"][clip][active].mean() if active.any() else 0.0
+        if average <= 0.0 or not np.isfinite(mos[base]):
+            continue
+        share = np.minimum(value["gap_ratio"][clip] / average, 2.5)
+        share /= max(share[active].mean(), 1e-6)
+        windows[clip] = np.clip(mos[base] - (mos[base] - mos[clip]) * share, 1.0, 5.0)
+    return windows

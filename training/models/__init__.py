@@ -1,0 +1,1 @@
+"""The model families; a recipe names one and gives its sizes."""

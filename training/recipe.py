@@ -1,0 +1,29 @@
+"""What a training run is made of. A run is a Recipe, the data folder and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from livemos.training.models.conformer import ConformerSize
+from livemos.training.objectives import Weights
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """Sizes in families of four clips; windows are 1 s."""
+
+    name: str
+    version: str
+    seed: int
+    train_families: int
+    validation_families: int
+    steps: int
+    batch_families: int
+    windows_per_clip: int
+    peak_learning_rate: float
+    weight_decay: float
+    average_decay: float
+    gain_db: float  # augmentation, both ways
+    evaluate_every_steps: int
+    size: ConformerSize = field(default_factory=ConformerSize)
+    weights: Weights = field(default_factory=Weights)

@@ -1,0 +1,10 @@
+"""The recipes by name, for --recipe."""
+
+from __future__ import annotations
+
+from livemos.training.recipe import Recipe
+from livemos.training.recipes import first
+
+RECIPES: dict[str, Recipe] = {
+    first.RECIPE.name: first.RECIPE,
+}

@@ -1,0 +1,250 @@
+"""Damaged clips with the truth about them, each a function of (seed, family, member) alone.
+
+Clips come in families of four: the same speech, the same base condition (undamaged in more than half of the families),
+and one kind of damage at four rising severities, the first of them none. The order inside a family is known without
+any listener, and a label against member 0 isolates what the one damage did. Every eleventh family is no speech at all
+(noise, music, near silence), for the presence output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from livemos.agent.features import LogMel
+from livemos.agent.records import SEGMENT_SAMPLES, STRIDE_SAMPLES, Samples
+from livemos.training.clips import ACTIVE_LEVEL_DBOV, CLIP_SAMPLES, CleanClip, draw_clip
+from livemos.training.damages import DAMAGES, Damage, Track
+from livemos.training.damages.additive import Noise
+from livemos.training.levels import (
+    FRAME_SAMPLES,
+    a_weighted,
+    active_frames,
+    band_levels_db,
+    frame_power,
+    gain,
+    level_db,
+)
+from livemos.training.sources import Library
+
+FAMILY_CLIPS = 4
+WINDOWS = 1 + (CLIP_SAMPLES - SEGMENT_SAMPLES) // STRIDE_SAMPLES
+_FRAMES_PER_WINDOW = SEGMENT_SAMPLES // FRAME_SAMPLES
+_FRAMES_PER_STRIDE = STRIDE_SAMPLES // FRAME_SAMPLES
+_NO_SPEECH_EVERY = 11
+_UNDAMAGED_BASE_RATIO = 0.56
+# kinds that would have nothing to rise with: they appear in base conditions alone
+_FLAT_KINDS = frozenset({"g711", "g722"})
+
+Windows = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowTruth:
+    """What is known of each 1 s window (every 0.5 s), shape (WINDOWS,).
+
+    speech_ratio: share of active frames of the clean reference (or of a competing talker). gap_ratio: share of active
+    speech that is audibly missing. lost_ratio, clipped_ratio: share of samples. noise_db: A-weighted additive noise of
+    the window to the active level of the speech.
+    """
+
+    speech_ratio: Windows
+    gap_ratio: Windows
+    lost_ratio: Windows
+    clipped_ratio: Windows
+    noise_db: Windows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatedClip:
+    """samples: (CLIP_SAMPLES,) float32, 16-bit values. reference is None where there is no speech.
+
+    ladder: the kind that rises in this family, "" for none. damages: (kind, parameters) in the order applied.
+    level_dbov: active speech level. response_db: (F,) linear colour.
+    """
+
+    family: int
+    member: int
+    samples: Samples
+    reference: Samples | None
+    speaker: str
+    source_snr_db: float
+    source_bandwidth_hz: float
+    ladder: str
+    severity: float
+    damages: tuple[tuple[str, dict[str, Any]], ...]
+    level_dbov: float
+    response_db: Windows
+    truth: WindowTruth
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Simulator:
+    """Draws from one library; the same seed and numbers give the same samples on every machine with equal libraries."""
+
+    library: Library
+    seed: int
+    features: LogMel
+
+    def family(self, number: int) -> list[SimulatedClip]:
+        """The four clips of family `number`."""
+        rng = np.random.default_rng([self.seed, number])
+        if number % _NO_SPEECH_EVERY == _NO_SPEECH_EVERY - 1:
+            return [self._without_speech(rng, number, member) for member in range(FAMILY_CLIPS)]
+        clip = draw_clip(rng, self.library)
+        base = self._draw_base(rng)
+        ladder = _draw_kind(rng, without=_FLAT_KINDS | {kind for kind, _ in base})
+        ladder_seed = int(rng.integers(2**31))
+        scale = 1.0 if not base else 0.8
+        clips = []
+        for member in range(FAMILY_CLIPS):
+            severity, damages = 0.0, list(base)
+            if member:
+                severity = scale * (member - 1 + float(rng.random())) / (FAMILY_CLIPS - 1)
+                # the same seed for each severity: the same noise, the same room, only more of it
+                drawn = DAMAGES[ladder].draw(np.random.default_rng(ladder_seed), severity, self.library)
+                damages.append((ladder, drawn))
+            clips.append(self._damaged(rng, number, member, clip, ladder, severity, damages))
+        return clips
+
+    def _draw_base(self, rng: np.random.Generator) -> list[tuple[str, Damage]]:
+        if rng.random() < _UNDAMAGED_BASE_RATIO:
+            return []
+        count = 1 if rng.random() < 0.7 else 2
+        kinds: list[str] = []
+        for _ in range(count):
+            kinds.append(_draw_kind(rng, without=frozenset(kinds)))
+        scale = 0.8 if count == 1 else 0.5
+        return [(kind, DAMAGES[kind].draw(rng, scale * float(rng.random()), self.library)) for kind in kinds]
+
+    def _damaged(
+        self,
+        rng: np.random.Generator,
+        family: int,
+        member: int,
+        clip: CleanClip,
+        ladder: str,
+        severity: float,
+        damages: list[tuple[str, Damage]],
+    ) -> SimulatedClip:
+        track = Track.of(clip.samples, self.features.mel_bands)
+        ordered = sorted(damages, key=lambda each: DAMAGES[each[0]].stage)
+        for kind, damage in ordered:
+            track = self.apply(kind, damage, track)
+        level_dbov = draw_level(rng)
+        samples, clipped = to_line(track.samples, level_dbov - ACTIVE_LEVEL_DBOV, rng)
+        track = replace(track, clipped=track.clipped | clipped)
+        return SimulatedClip(
+            family=family,
+            member=member,
+            samples=samples,
+            reference=clip.samples,
+            speaker=clip.speaker,
+            source_snr_db=clip.source_snr_db,
+            source_bandwidth_hz=clip.source_bandwidth_hz,
+            ladder=ladder,
+            severity=severity,
+            damages=tuple((kind, asdict(damage)) for kind, damage in ordered),  # type: ignore[call-overload]
+            level_dbov=level_dbov,
+            response_db=track.response_db,
+            truth=window_truth(clip, track),
+        )
+
+    def apply(self, kind: str, damage: Damage, track: Track) -> Track:
+        """`track` after the damage, with what a colouring kind did to the long-term spectrum added to its response."""
+        damaged = damage.apply(track, self.library)
+        if not DAMAGES[kind].colours:
+            return damaged
+        change = band_levels_db(damaged.samples, self.features) - band_levels_db(track.samples, self.features)
+        return replace(damaged, response_db=track.response_db + change)
+
+    def _without_speech(self, rng: np.random.Generator, family: int, member: int) -> SimulatedClip:
+        kind = ("recorded", "coloured", "music", "near silence")[member]
+        drawn = Noise.draw(rng, 0.5, self.library)
+        files = self.library.of_kind("music" if kind == "music" else "noise")
+        # babble is made of voices: it is no example of absent speech
+        files = tuple(each for each in files if each.category not in {"babble", "conversation", "bar-crowd"})
+        recorded = kind in {"recorded", "music"} and files
+        drawn = replace(drawn, path=files[rng.integers(len(files))].path if recorded else "")
+        level_dbov = float(rng.uniform(-60.0, -16.0) if kind != "near silence" else rng.uniform(-110.0, -65.0))
+        silence = Track.of(np.zeros(CLIP_SAMPLES, np.float32), self.features.mel_bands)
+        track = replace(drawn, snr_db=0.0).apply(silence, self.library)
+        damages: list[tuple[str, dict[str, Any]]] = [(kind, asdict(drawn))]
+        if rng.random() < 0.4:
+            line = ("g711", "opus", "loss", "band")[rng.integers(4)]
+            damage = DAMAGES[line].draw(rng, float(rng.random()), self.library)
+            track = damage.apply(track, self.library)
+            damages.append((line, asdict(damage)))  # type: ignore[call-overload]
+        samples, _ = to_line(track.samples, level_dbov - ACTIVE_LEVEL_DBOV, rng)
+        nothing = np.zeros(WINDOWS, np.float32)
+        return SimulatedClip(
+            family=family,
+            member=member,
+            samples=samples,
+            reference=None,
+            speaker="",
+            source_snr_db=np.nan,
+            source_bandwidth_hz=np.nan,
+            ladder="",
+            severity=0.0,
+            damages=tuple(damages),
+            level_dbov=level_dbov,
+            response_db=track.response_db,
+            truth=WindowTruth(
+                speech_ratio=nothing, gap_ratio=nothing, lost_ratio=nothing, clipped_ratio=nothing, noise_db=nothing
+            ),
+        )
+
+
+def _draw_kind(rng: np.random.Generator, *, without: frozenset[str] | set[str]) -> str:
+    kinds = [kind for kind in DAMAGES if kind not in without]
+    weights = np.array([DAMAGES[kind].weight for kind in kinds])
+    return kinds[rng.choice(len(kinds), p=weights / weights.sum())]
+
+
+def draw_level(rng: np.random.Generator) -> float:
+    """Output level in dBov: mostly near the nominal -26, a quarter anywhere between whisper and overload."""
+    if rng.random() < 0.75:
+        return float(np.clip(rng.normal(-26.0, 4.0), -55.0, -10.0))
+    return float(rng.uniform(-55.0, -8.0))
+
+
+def to_line(samples: Samples, gain_db: float, rng: np.random.Generator) -> tuple[Samples, npt.NDArray[np.bool_]]:
+    """16-bit samples after a gain, with dither, and where they overloaded."""
+    loud = samples * gain(gain_db)
+    dither = rng.random(len(samples), np.float32) - np.float32(0.5)
+    sent = np.clip(np.round(loud * 32768.0 + dither), -32768, 32767) / np.float32(32768.0)
+    return sent.astype(np.float32), np.abs(loud) >= 1.0
+
+
+def _by_window(per_frame: npt.NDArray[Any]) -> Windows:
+    """Means over the frames of each window, (WINDOWS,)."""
+    starts: Sequence[int] = range(0, WINDOWS * _FRAMES_PER_STRIDE, _FRAMES_PER_STRIDE)
+    return np.array([per_frame[start : start + _FRAMES_PER_WINDOW].mean() for start in starts], np.float32)
+
+
+def window_truth(clip: CleanClip, track: Track) -> WindowTruth:
+    """Truth of each window from the clean reference and what the track recorded."""
+    active = active_frames(clip.samples)
+    # a voice behind the talker counts as speech from 20 dB below on, softer it is background
+    audible_power = 0.01 * float(frame_power(clip.samples)[active].mean())
+    present = active | (frame_power(track.talker) > audible_power)
+    frames = (len(active), FRAME_SAMPLES)
+    gap = track.gap[: len(active) * FRAME_SAMPLES].reshape(frames).mean(axis=1)
+    speech_level_db = level_db(float(frame_power(a_weighted(clip.samples))[active].mean()))
+    noise_power = _by_window(frame_power(a_weighted(track.noise)))
+    # the recording's own noise was there before anything was added
+    own_power = 10 ** ((speech_level_db - clip.source_snr_db) / 10)
+    return WindowTruth(
+        speech_ratio=_by_window(present),
+        gap_ratio=_by_window(gap * active) / np.maximum(_by_window(active), 0.05),
+        lost_ratio=_by_window(track.lost[: len(active) * FRAME_SAMPLES].reshape(frames).mean(axis=1)),
+        clipped_ratio=_by_window(track.clipped[: len(active) * FRAME_SAMPLES].reshape(frames).mean(axis=1)),
+        noise_db=np.array([level_db(power + own_power) - speech_level_db for power in noise_power], np.float32),
+    )
+
+
