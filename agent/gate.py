@@ -69,7 +69,7 @@ def reason_after(outputs_finite: bool, speech_ratio: float, minimum_speech_ratio
 
 
 def bandwidth_hz(features: Float32, log_mel: LogMel) -> Float32:
-    """Upper edge of the highest band that sounds: (B, T, F) log-mel -> (B,) Hz.
+    """Centre of the highest band that sounds: (B, T, F) log-mel -> (B,) Hz.
 
     A band sounds when its loudest frame lies within BAND_RANGE_DB of the loudest band's and above the floor.
     """
@@ -79,4 +79,4 @@ def bandwidth_hz(features: Float32, log_mel: LogMel) -> Float32:
     )
     sounding = loudest >= threshold
     highest = features.shape[2] - 1 - sounding[:, ::-1].argmax(axis=1)
-    return log_mel.band_edges_hz[highest + 2].astype(np.float32)
+    return log_mel.band_edges_hz[highest + 1].astype(np.float32)

@@ -170,7 +170,8 @@ def load_settings(file: Path | None = None, *, flags: Mapping[str, Any] | None =
     merged: dict[str, Any] = {}
     for origin, layer in layers.items():
         for key, _ in _leaves(layer):
-            origins[key] = origin
+            adds_up = key == "sources" and key in origins
+            origins[key] = f"{origins[key]}, {origin}" if adds_up else origin
         merged = _merge(merged, layer)
     try:
         settings = Settings(**merged)
@@ -238,7 +239,8 @@ def _explain(invalid: ValidationError, origins: Mapping[str, str]) -> str:
     # pydantic puts the union's tag between the list index and the field: sources.0.rtp.port
     parts = [str(part) for part in error["loc"]]
     key = ".".join(parts)
-    origin = next((origins[known] for known in _key_and_parents(key) if known in origins), None)
+    givers = (*_key_and_parents(key), *(known for known in origins if known.startswith(f"{key}.")))
+    origin = next((origins[known] for known in givers if known in origins), None)
     where = f" ({origin})" if origin else ""
     if error["type"] == "extra_forbidden":
         return f"unknown setting {key!r}{where}; {_hint(parts[-1], parts[:-1])}"

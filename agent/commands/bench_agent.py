@@ -1,0 +1,171 @@
+"""One run of `livemos bench agent`: three processes, and what was seen between them. Linux."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+import numpy as np
+
+from livemos.agent.errors import SourceError
+from livemos.agent.segmenter import whole_segments
+from livemos.proto.quality.v1 import quality_pb2, quality_pb2_grpc
+
+_WARM_UP_SECONDS = 4.0  # streams start, the first segments come; not counted
+_START_SECONDS = 30.0
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What the subscriber noted; written by its thread, read when it is done."""
+
+    latencies_seconds: list[float] = field(default_factory=list)
+    lost_packets: dict[str, int] = field(default_factory=dict)
+    playout_delay_seconds: float = 0.0
+    counting: bool = False
+    failure: str | None = None
+
+
+def measure(
+    streams: int, *, seconds: float, encoding: str, payload_type: int, core: int | None, engine: str
+) -> dict[str, object]:
+    """A row of AGENT_COLUMNS but for the codec. Raises SourceError when the agent does not come up."""
+    rtp_port, grpc_port = _free_port(socket.SOCK_DGRAM), _free_port(socket.SOCK_STREAM)
+    with _agent(rtp_port, grpc_port, payload_type, encoding, streams, core, engine) as agent, grpc.insecure_channel(
+        f"127.0.0.1:{grpc_port}"
+    ) as channel:
+        stub = quality_pb2_grpc.QualityServiceStub(channel)
+        model_id = stub.GetModel(quality_pb2.GetModelRequest(), timeout=10).model.model_id
+        seen = _Seen()
+        call = stub.Subscribe(quality_pb2.SubscribeRequest())
+        reader = threading.Thread(target=_subscribe, args=(call, seen), daemon=True)
+        reader.start()
+        generator = subprocess.Popen(
+            [sys.executable, "-m", "livemos.agent.commands.load_generator", "--port", str(rtp_port)]
+            + ["--streams", str(streams), "--seconds", str(_WARM_UP_SECONDS + seconds)]
+            + ["--encoding", encoding, "--payload-type", str(payload_type)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        if core is not None:
+            os.sched_setaffinity(generator.pid, os.sched_getaffinity(0) - {core} or {core})
+        time.sleep(_WARM_UP_SECONDS)
+        seen.counting = True
+        cpu_before, begun = _cpu_seconds(agent.pid), time.monotonic()
+        sent, _ = generator.communicate()
+        measured_seconds = time.monotonic() - begun
+        cpu_seconds = _cpu_seconds(agent.pid) - cpu_before
+        seen.counting = False
+        row = {
+            "rss_mib": _rss_mib(agent.pid),
+            "socket_drops": _socket_drops(rtp_port),
+        }
+        time.sleep(1.0)  # the last rolling scores bring the loss counters
+        call.cancel()
+        reader.join(5.0)
+    if seen.failure is not None:
+        raise SourceError(f"the subscriber of the benchmark was cut off: {seen.failure}")
+    latencies = np.array(seen.latencies_seconds) if seen.latencies_seconds else np.array([np.nan])
+    p50, p90, p99 = (float(value) * 1e3 for value in np.percentile(latencies, (50, 90, 99)))
+    expected = whole_segments(round((_WARM_UP_SECONDS + measured_seconds) * 16_000)) - whole_segments(
+        round(_WARM_UP_SECONDS * 16_000)
+    )
+    return {
+        "streams": streams,
+        "seconds": round(measured_seconds, 1),
+        "cpu_share": cpu_seconds / measured_seconds,
+        "latency_p50_ms": p50,
+        "latency_p90_ms": p90,
+        "latency_p99_ms": p99,
+        "playout_delay_ms": seen.playout_delay_seconds * 1e3,
+        "segments_expected": expected * streams,
+        "segments_received": len(seen.latencies_seconds),
+        "sent_packets": int(sent),
+        "lost_packets": sum(seen.lost_packets.values()),
+        "model_id": model_id,
+        **row,
+    }
+
+
+def _subscribe(call: grpc.Call, seen: _Seen) -> None:
+    try:
+        for update in call:
+            kind = update.WhichOneof("update")
+            if kind == "segment" and seen.counting:
+                ready = update.segment.ready_time
+                seen.latencies_seconds.append(time.time() - (ready.seconds + ready.nanos * 1e-9))
+            elif kind == "rolling":
+                seen.lost_packets[update.rolling.source_id] = update.rolling.media.lost_packets
+                delay = update.rolling.media.playout_delay
+                seen.playout_delay_seconds = max(seen.playout_delay_seconds, delay.seconds + delay.nanos * 1e-9)
+    except grpc.RpcError as ended:
+        if ended.code() is not grpc.StatusCode.CANCELLED:
+            seen.failure = f"{ended.code().name} {ended.details()}"
+
+
+@contextlib.contextmanager
+def _agent(
+    rtp_port: int, grpc_port: int, payload_type: int, encoding: str, streams: int, core: int | None, engine: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    environment = {**os.environ, "LIVEMOS_LIMITS__STREAMS": str(streams + 8)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from livemos.agent.cli import main; main()", "run", "--engine", engine]
+        + ["--rtp", f"127.0.0.1:{rtp_port}", "--grpc", f"127.0.0.1:{grpc_port}"]
+        + (["--payload-type", f"{payload_type}={encoding}"] if payload_type >= 96 else []),
+        env=environment,
+        stderr=subprocess.PIPE,
+    )
+    if core is not None:
+        os.sched_setaffinity(process.pid, {core})
+    try:
+        _wait_until_serving(process, grpc_port)
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(10.0)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait_until_serving(process: subprocess.Popen[bytes], grpc_port: int) -> None:
+    """Until the agent has said that it listens; it prints one line when scores can flow."""
+    deadline = time.monotonic() + _START_SECONDS
+    assert process.stderr is not None
+    line = process.stderr.readline().decode()
+    if "listening" not in line or time.monotonic() > deadline:
+        raise SourceError(f"the agent of the benchmark did not start on gRPC port {grpc_port}: {line.strip()}")
+
+
+def _free_port(kind: socket.SocketKind) -> int:
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _rss_mib(pid: int) -> float:
+    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def _socket_drops(port: int) -> int:
+    """Datagrams the kernel dropped at the agent's socket: the last column of /proc/net/udp."""
+    wanted = f":{port:04X}"
+    lines = Path("/proc/net/udp").read_text(encoding="ascii").splitlines()[1:]
+    return sum(int(fields[-1]) for fields in (line.split() for line in lines) if fields[1].endswith(wanted))

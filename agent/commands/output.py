@@ -1,0 +1,62 @@
+"""How commands print: a table for people, CSV or JSON lines for programs; nothing computed here."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum
+from typing import TextIO
+
+Row = Mapping[str, object]
+
+
+class Format(Enum):
+    """What `--format` takes."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSONL = "jsonl"
+
+
+def choose_format(asked: Format | None, out: TextIO | None = None) -> Format:
+    """What was asked for, else a table on a terminal and CSV into a pipe."""
+    return asked or (Format.TABLE if (out or sys.stdout).isatty() else Format.CSV)
+
+
+def print_rows(rows: Iterable[Row], columns: Sequence[str], output_format: Format) -> None:
+    """Print rows as they come (a table at the end); unset values are empty, in JSON null."""
+    if output_format is Format.TABLE:
+        _print_table(rows, columns)
+    elif output_format is Format.CSV:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(columns)
+        for row in rows:
+            writer.writerow([_text(row.get(column)) for column in columns])
+            sys.stdout.flush()
+    else:
+        for row in rows:
+            print(json.dumps({column: row.get(column) for column in columns}, ensure_ascii=False), flush=True)
+
+
+def _text(value: object) -> str:
+    return "" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _print_table(rows: Iterable[Row], columns: Sequence[str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    rows = list(rows)
+    numeric = {column for column in columns if any(isinstance(row.get(column), (int, float)) for row in rows)}
+    for column in columns:
+        table.add_column(column.replace("_", " "), justify="right" if column in numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(row.get(column)) for column in columns))
+    Console().print(table)
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else f"{value:.2f}" if isinstance(value, float) else str(value)

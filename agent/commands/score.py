@@ -1,0 +1,130 @@
+"""`livemos score`: audio files and folders to scores; a table for people, CSV or JSON lines for programs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from livemos.agent.commands.output import Format, Row, choose_format, print_rows
+from livemos.agent.errors import SourceError
+
+if TYPE_CHECKING:
+    from livemos.agent.records import ClipScore
+    from livemos.agent.scorer import Scorer
+
+# promised: names and order stay, new columns are added at the end
+CLIP_COLUMNS = (
+    "file",
+    "seconds",
+    "speech_seconds",
+    "sample_rate_hz",
+    "mos",
+    "mos_std",
+    "noisiness",
+    "coloration",
+    "discontinuity",
+    "loudness",
+    "reason",
+    "model_id",
+)
+SEGMENT_COLUMNS = ("file", "start_seconds", *CLIP_COLUMNS[1:])
+
+app = typer.Typer()
+
+
+@app.command()
+def score(
+    paths: Annotated[list[Path], typer.Argument(metavar="FILE|DIR...", help="Audio files, or folders of them.")],
+    output_format: Annotated[
+        Format | None, typer.Option("--format", help="Default: table on a terminal, csv when piped.")
+    ] = None,
+    segments: Annotated[bool, typer.Option("--segments", help="One row a 1 s segment instead of one a file.")] = False,
+    fail_below: Annotated[
+        float | None,
+        typer.Option("--fail-below", metavar="MOS", help="Exit 1 when a file's mos is lower, or unset."),
+    ] = None,
+    bundle: Annotated[Path | None, typer.Option("--bundle", help="Model bundle; default: the packaged one.")] = None,
+    engine: Annotated[str, typer.Option("--engine", help="Engine by name.")] = "onnxruntime",
+) -> None:
+    """Score audio files: MOS, noisiness, coloration, discontinuity, loudness, 1 to 5, higher is better.
+
+    The mos of a file is the speech-weighted mean of its 1 s segments at 0.5 s stride. A score that cannot be given is
+    empty and `reason` says why. Exit codes: 0 fine, 1 below --fail-below, 2 a file could not be read.
+    """
+    from livemos.agent.scorer import Scorer
+
+    run = _Run(Scorer(bundle, engine=engine), fail_below)
+    chosen = choose_format(output_format)
+    if segments:
+        print_rows(run.segment_rows(paths), SEGMENT_COLUMNS, chosen)
+    else:
+        print_rows(run.clip_rows(paths), CLIP_COLUMNS, chosen)
+    if run.unreadable:
+        raise typer.Exit(2)
+    if run.below:
+        print(f"livemos: {run.below} of {run.scored} files below {fail_below} or without a score", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+class _Run:
+    """One call of the command: what was scored, what was not, what fell below the limit."""
+
+    def __init__(self, scorer: Scorer, fail_below: float | None) -> None:
+        self._scorer = scorer
+        self._fail_below = fail_below
+        self.scored = 0
+        self.unreadable = 0
+        self.below = 0
+
+    def clip_rows(self, paths: list[Path]) -> Iterator[Row]:
+        for file, clip in self._clips(paths):
+            yield {"file": str(file), **{name: _plain(getattr(clip, name)) for name in CLIP_COLUMNS[1:]}}
+
+    def segment_rows(self, paths: list[Path]) -> Iterator[Row]:
+        from livemos.agent.records import SAMPLE_RATE_HZ, SEGMENT_SECONDS
+
+        for file, clip in self._clips(paths):
+            for segment in clip.segments:
+                row = {name: _plain(getattr(segment, name, None)) for name in CLIP_COLUMNS[1:]}
+                row["file"] = str(file)
+                row["start_seconds"] = segment.start_sample / SAMPLE_RATE_HZ
+                row["seconds"] = SEGMENT_SECONDS
+                row["sample_rate_hz"] = clip.sample_rate_hz
+                if segment.speech_ratio is not None:
+                    row["speech_seconds"] = segment.speech_ratio * SEGMENT_SECONDS
+                yield row
+
+    def _clips(self, paths: list[Path]) -> Iterator[tuple[Path, ClipScore]]:
+        from livemos.agent.sources.file import audio_files, read_audio
+
+        for path in paths:
+            try:
+                files = audio_files(path)
+            except SourceError as error:
+                self._refuse(error)
+                continue
+            for file in files:
+                try:
+                    samples, sample_rate_hz = read_audio(file)
+                except SourceError as error:
+                    self._refuse(error)
+                    continue
+                clip = self._scorer.score(samples, sample_rate_hz)
+                self.scored += 1
+                if self._fail_below is not None and (clip.mos is None or clip.mos < self._fail_below):
+                    self.below += 1
+                yield file, clip
+
+    def _refuse(self, error: SourceError) -> None:
+        self.unreadable += 1
+        print(f"livemos: {error}", file=sys.stderr)
+
+
+def _plain(value: object) -> object:
+    from livemos.agent.reasons import Reason
+
+    return value.value if isinstance(value, Reason) else value

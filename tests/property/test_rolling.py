@@ -1,0 +1,100 @@
+"""The vectorised rolling windows against a slow, clear model of the same definition."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from livemos.agent.reasons import Reason
+from livemos.agent.rolling import WINDOWS_SECONDS, RollingBank, segments_in
+
+_Segment = tuple[float, float, float] | None  # mos, speech_ratio, mos_std; None is unscored
+
+segment = st.one_of(
+    st.none(), st.tuples(st.floats(1, 5), st.floats(0.1, 1), st.floats(0.05, 2))
+)
+
+
+def _values(given_segment: _Segment) -> np.ndarray:
+    if given_segment is None:
+        return np.full(7, np.nan, np.float32)
+    mos, speech, std = given_segment
+    return np.array([mos, mos - 0.1, mos, mos, mos, std, speech], np.float32)
+
+
+def _expected(history: list[_Segment]) -> dict[str, float] | None:
+    """The definition, one segment at a time."""
+    scored = [tuple(float(np.float32(x)) for x in item) for item in history if item is not None]
+    if not scored:
+        return None
+    weight = sum(speech for _, speech, _ in scored)
+    ordered = sorted(mos for mos, _, _ in scored)
+    position = 0.05 * (len(ordered) - 1)
+    below = math.floor(position)
+    above = min(below + 1, len(ordered) - 1)
+    return {
+        "mos": sum(mos * speech for mos, speech, _ in scored) / weight,
+        "std": math.sqrt(sum(speech * std**2 for _, speech, std in scored) / weight),
+        "minimum": ordered[0],
+        "p05": ordered[below] + (position - below) * (ordered[above] - ordered[below]),
+        "speech": 0.5 * weight,
+    }
+
+
+@settings(max_examples=40, deadline=None)
+@given(first=st.lists(segment, min_size=1, max_size=200), second=st.lists(segment, min_size=1, max_size=200))
+def test_every_window_follows_its_definition_for_streams_that_share_the_bank(
+    first: list[_Segment], second: list[_Segment]
+) -> None:
+    """Two streams of different length run through one bank; neither may see the other's segments."""
+    bank = RollingBank(3)
+    streams = {0: first, 2: second}
+    heard: dict[int, list[_Segment]] = {0: [], 2: []}
+    for step in range(max(len(first), len(second))):
+        rows = [row for row, history in streams.items() if step < len(history)]
+        for row in rows:
+            heard[row].append(streams[row][step])
+        values = np.stack([_values(streams[row][step]) for row in rows])
+        reasons = [None if streams[row][step] is not None else Reason.SILENCE for row in rows]
+        windows = bank.push(np.array(rows), values, reasons)
+    for row, parts in zip(rows, windows, strict=True):
+        for seconds, window in zip((*WINDOWS_SECONDS, None), parts, strict=True):
+            history = heard[row] if seconds is None else heard[row][-segments_in(seconds) :]
+            expected = _expected(history)
+            assert window.window_seconds == seconds
+            assert window.scored_segments == sum(item is not None for item in history)
+            assert window.scored_segments + window.unscored_segments == len(history)
+            if expected is None:
+                assert window.mos is None and window.reason is Reason.SILENCE
+                continue
+            assert window.mos is not None and window.mos_p05 is not None
+            assert math.isclose(window.mos, expected["mos"], abs_tol=1e-5)
+            assert math.isclose(window.mos_std or 0, expected["std"], abs_tol=1e-5)
+            assert math.isclose(window.mos_minimum or 0, expected["minimum"], abs_tol=1e-5)
+            assert math.isclose(window.speech_seconds, expected["speech"], abs_tol=1e-4)
+            assert math.isclose(window.coverage_ratio, window.scored_segments / len(history), abs_tol=1e-9)
+            if seconds is not None:
+                assert math.isclose(window.mos_p05, expected["p05"], abs_tol=1e-5)
+            else:
+                # the call keeps a histogram: the nearest rank, to 0.01 MOS
+                ordered = sorted(item[0] for item in history if item is not None)
+                rank = ordered[max(0, math.ceil(0.05 * len(ordered)) - 1)]
+                assert math.isclose(window.mos_p05, rank, abs_tol=0.0051)
+
+
+def test_five_seconds_hold_nine_segments() -> None:
+    """Segments that lie wholly inside: one second each, every half second."""
+    assert [segments_in(seconds) for seconds in WINDOWS_SECONDS] == [9, 59, 119]
+
+
+def test_a_row_that_is_reused_starts_without_the_old_call() -> None:
+    """A new call must not begin with the last one's minimum."""
+    bank = RollingBank(1)
+    bank.push(np.array([0]), _values((1.0, 1.0, 0.5))[None], [None])
+    bank.reset(0)
+    (windows,) = bank.push(np.array([0]), _values((4.0, 1.0, 0.5))[None], [None])
+    assert [window.mos_minimum for window in windows] == [4.0] * 4
+    assert [window.scored_segments for window in windows] == [1] * 4

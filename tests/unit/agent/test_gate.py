@@ -1,0 +1,74 @@
+"""Reasons instead of scores: what the gate must never let through, and what it must never hold back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from livemos.agent.features import LogMel
+from livemos.agent.gate import bandwidth_hz, measure, reason_after, reasons_before
+from livemos.agent.reasons import Reason
+from livemos.agent.records import Samples
+
+
+def _reason(segment: Samples, concealed: float = 0.0) -> Reason | None:
+    batch = segment[None].astype(np.float32)
+    return reasons_before(batch, measure(batch), np.array([concealed], np.float32))[0]
+
+
+def test_each_kind_of_unusable_segment_has_its_reason(noise: Callable[..., Samples]) -> None:
+    """A wrong score is worse than none, and an operator acts differently on each of these."""
+    broken = noise(16_000)
+    broken[5] = np.nan
+    infinite = noise(16_000)
+    infinite[5] = np.inf
+    assert _reason(broken) is Reason.BAD_AUDIO
+    assert _reason(infinite) is Reason.BAD_AUDIO
+    assert _reason(np.full(16_000, 0.3)) is Reason.BAD_AUDIO
+    assert _reason(np.zeros(16_000)) is Reason.SILENCE
+    assert _reason(noise(16_000, level=1e-4)) is Reason.SILENCE
+    assert _reason(noise(16_000), concealed=0.9) is Reason.TOO_MUCH_CONCEALED
+
+
+def test_quiet_sound_and_sound_on_a_dc_offset_reach_the_network(noise: Callable[..., Samples]) -> None:
+    """Speech of -50 dBov is a finding, not silence; a DC offset is taken off before the level is judged."""
+    assert _reason(noise(16_000, level=10 ** (-50 / 20))) is None
+    assert _reason(noise(16_000, level=0.05) + 0.4) is None
+    assert _reason(noise(16_000, level=1e-4) + 0.4) is Reason.SILENCE
+    assert _reason(noise(16_000), concealed=0.5) is None
+
+
+def test_one_bad_segment_does_not_touch_its_neighbours_in_the_batch(noise: Callable[..., Samples]) -> None:
+    """One stream's NaN must not cost another stream its score."""
+    batch = np.stack([noise(16_000), np.full(16_000, np.nan, np.float32), noise(16_000, seed=1)])
+    reasons = reasons_before(batch, measure(batch), np.zeros(3, np.float32))
+    assert reasons == [None, Reason.BAD_AUDIO, None]
+
+
+def test_levels_are_rms_in_dbov_and_clipping_is_a_share_of_samples() -> None:
+    """0 dBov is the full-scale square wave, so a full-scale sine reads -3.01."""
+    sine = np.sin(2 * np.pi * 997 * np.arange(16_000) / 16_000).astype(np.float32)
+    measures = measure(np.stack([sine, 0.1 * sine, np.clip(3 * sine, -1, 1)]))
+    assert measures.level_dbov[0] == pytest.approx(-3.01, abs=0.01)
+    assert measures.level_dbov[1] == pytest.approx(-23.01, abs=0.01)
+    assert measures.clipped_ratio[1] == 0.0
+    assert 0.7 < measures.clipped_ratio[2] < 0.85
+
+
+def test_the_network_answer_is_withheld_when_it_is_not_finite_or_hears_no_speech() -> None:
+    """A model that failed must say so, and music must not get a speech score."""
+    assert reason_after(False, 0.9, 0.2) is Reason.MODEL_ERROR
+    assert reason_after(True, 0.1, 0.2) is Reason.NO_SPEECH
+    assert reason_after(True, 0.3, 0.2) is None
+
+
+@pytest.mark.parametrize("cutoff_hz", [3_400, 5_000, 7_900])
+def test_the_bandwidth_follows_the_cut_off_of_the_sound(noise: Callable[..., Samples], cutoff_hz: int) -> None:
+    """Narrowband in a wideband container is judged by what is heard."""
+    spectrum = np.fft.rfft(noise(16_000))
+    spectrum[cutoff_hz:] = 0
+    sound = np.fft.irfft(spectrum, 16_000).astype(np.float32)
+    log_mel = LogMel()
+    assert bandwidth_hz(log_mel(sound[None]), log_mel)[0] == pytest.approx(cutoff_hz, rel=0.08)
