@@ -31,7 +31,7 @@ class Rejection(Enum):
     EMPTY = "empty"  # no payload left
 
 
-class InvalidPacket(PacketError):
+class InvalidPacketError(PacketError):
     """A datagram that is not a valid RTP packet, and why."""
 
     def __init__(self, reason: Rejection, message: str) -> None:
@@ -71,30 +71,32 @@ def kind_of(datagram: bytes | memoryview) -> DatagramKind:
 
 
 def parse(datagram: bytes | memoryview) -> Packet:
-    """The packet with its own copy of the payload. Raises InvalidPacket."""
+    """The packet with its own copy of the payload. Raises InvalidPacketError."""
     size = len(datagram)
     if size < _HEADER.size:
-        raise InvalidPacket(Rejection.SHORT, f"an RTP header has 12 bytes, got {size}")
+        raise InvalidPacketError(Rejection.SHORT, f"an RTP header has 12 bytes, got {size}")
     first, second, sequence_number, timestamp, ssrc = _HEADER.unpack_from(datagram)
     if first >> 6 != 2:
-        raise InvalidPacket(Rejection.VERSION, f"RTP is version 2, got {first >> 6}")
+        raise InvalidPacketError(Rejection.VERSION, f"RTP is version 2, got {first >> 6}")
     begin = _HEADER.size + 4 * (first & 0x0F)
     if size < begin:
-        raise InvalidPacket(Rejection.SHORT, f"{first & 0x0F} contributing sources need {begin} bytes, got {size}")
+        raise InvalidPacketError(Rejection.SHORT, f"{first & 0x0F} contributing sources need {begin} bytes, got {size}")
     if first & 0x10:
         if size < begin + 4:
-            raise InvalidPacket(Rejection.EXTENSION, f"a header extension begins at byte {begin} of {size}")
+            raise InvalidPacketError(Rejection.EXTENSION, f"a header extension begins at byte {begin} of {size}")
         begin += 4 + 4 * int.from_bytes(datagram[begin + 2 : begin + 4])
         if size < begin:
-            raise InvalidPacket(Rejection.EXTENSION, f"the header extension ends at byte {begin} of {size}")
+            raise InvalidPacketError(Rejection.EXTENSION, f"the header extension ends at byte {begin} of {size}")
     end = size
     if first & 0x20:
         padding = datagram[-1]
         if not 1 <= padding <= size - begin:
-            raise InvalidPacket(Rejection.PADDING, f"{padding} bytes of padding in {size - begin} bytes of payload")
+            raise InvalidPacketError(
+                Rejection.PADDING, f"{padding} bytes of padding in {size - begin} bytes of payload"
+            )
         end -= padding
     if begin == end:
-        raise InvalidPacket(Rejection.EMPTY, f"no payload behind {begin} bytes of header")
+        raise InvalidPacketError(Rejection.EMPTY, f"no payload behind {begin} bytes of header")
     return Packet(
         payload_type=second & 0x7F,
         sequence_number=sequence_number,

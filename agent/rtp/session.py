@@ -130,15 +130,16 @@ class RtpSession:
         if encoding is None or self._map.role_of(packet.payload_type) is not Role.AUDIO:
             return
         last, self._last_audio = self._last_audio, packet
-        if packet.marker or last is None or last.payload_type != packet.payload_type:
-            self._jitter.reset_anchor()
-        elif difference16(packet.sequence_number, last.sequence_number) == 1 and self._paused_between(packet, last):
+        if last is None or packet.marker or last.payload_type != packet.payload_type or self._paused(packet, last):
             self._jitter.reset_anchor()
         self._jitter.heard(packet.timestamp, placed.arrival_seconds, encoding.clock_rate_hz)
 
-    def _paused_between(self, packet: Packet, last: Packet) -> bool:
+    def _paused(self, packet: Packet, last: Packet) -> bool:
+        """True when nothing is missing between the two, and yet more time than one packet holds."""
         ticks = self._timeline.packet_ticks
-        return ticks > 0 and difference32(packet.timestamp, last.timestamp) > ticks
+        if not ticks or difference16(packet.sequence_number, last.sequence_number) != 1:
+            return False
+        return difference32(packet.timestamp, last.timestamp) > ticks
 
     def _play_in_order(self, ready_seconds: float, missing_packets: int = 0) -> list[AudioBlock]:
         blocks: list[AudioBlock] = []

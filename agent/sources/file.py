@@ -1,0 +1,120 @@
+"""A file or a folder of files as streams, one after the other: by the clock, or as fast as it can be scored."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Literal
+
+from livemos.agent.clock import Clock
+from livemos.agent.errors import CapacityError, SourceError
+from livemos.agent.records import AudioBlock, MediaStatistics, Samples, StreamDescription, StreamState
+from livemos.agent.resample import to_mono
+from livemos.agent.sources.audio_file import AudioReader, audio_files, read_audio
+from livemos.agent.sources.base import StreamSink, StreamWriter
+from livemos.agent.sources.worker import Worker
+
+__all__ = ["FileSource", "audio_files", "read_audio"]
+
+LIVE_BLOCK_SECONDS, FAST_BLOCK_SECONDS = 0.02, 0.1
+
+_log = logging.getLogger(__name__)
+
+
+class FileSource:
+    """Each file is a stream `name/relative path`. With `loop`, one file goes round in one stream that never ends."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        path: str | Path,
+        pace: Literal["live", "fast"] = "live",
+        loop: bool = False,
+        labels: Mapping[str, str] | None = None,
+        sink: StreamSink,
+        clock: Clock,
+    ) -> None:
+        self._name = name
+        self._path = Path(path)
+        self._live = pace == "live"
+        self._loop = loop
+        self._labels = dict(labels or {})
+        self._sink, self._clock = sink, clock
+        self._files: list[Path] = []
+        self._worker = Worker(name, self._run)
+        self._counts = {"read_files": 0, "refused_files": 0, "read_samples": 0}
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def start(self) -> None:
+        """Raises SourceError when the path is missing, the folder has no audio, or the one file cannot be read."""
+        self._files = audio_files(self._path)
+        if len(self._files) == 1:
+            AudioReader(self._files[0])
+        self._worker.start()
+
+    def stop(self) -> None:
+        self._worker.stop()
+
+    def wait(self, timeout_seconds: float | None = None) -> bool:
+        return self._worker.wait(timeout_seconds)
+
+    def statistics(self) -> dict[str, int]:
+        return dict(self._counts)
+
+    def _run(self) -> None:
+        while not self._worker.stopping.is_set():
+            for file in self._files:
+                if self._worker.stopping.is_set():
+                    return
+                try:
+                    self._play(file)
+                    self._counts["read_files"] += 1
+                except (SourceError, CapacityError) as error:
+                    # one bad file does not end a folder
+                    self._counts["refused_files"] += 1
+                    _log.warning("file skipped: %s", error)
+            if not self._loop or len(self._files) == self._counts["refused_files"]:
+                return
+
+    def _play(self, file: Path) -> None:
+        reader = AudioReader(file)
+        description = StreamDescription(
+            source_id=f"{self._name}/{self._relative(file)}", kind="file", labels=self._labels, detail=str(file)
+        )
+        writer = self._sink.open(description, wait_when_full=not self._live)
+        try:
+            writer.media(MediaStatistics(codec=f"file/{reader.sample_rate_hz}"))
+            writer.state(StreamState.ACTIVE)
+            self._write(reader, writer)
+        finally:
+            writer.close()
+
+    def _write(self, reader: AudioReader, writer: StreamWriter) -> None:
+        rate = reader.sample_rate_hz
+        start_seconds, heard_samples = self._clock.monotonic(), 0
+        for samples in self._samples(reader):
+            heard_samples += len(samples)
+            due_seconds = start_seconds + heard_samples / rate
+            if self._live:
+                self._clock.sleep_until(due_seconds)
+            if self._worker.stopping.is_set():
+                return
+            ready = due_seconds if self._live else self._clock.monotonic()
+            writer.write(AudioBlock(samples=samples, sample_rate_hz=rate, ready_monotonic_seconds=ready))
+            self._counts["read_samples"] += len(samples)
+
+    def _samples(self, reader: AudioReader) -> Iterator[Samples]:
+        frames = round(reader.sample_rate_hz * (LIVE_BLOCK_SECONDS if self._live else FAST_BLOCK_SECONDS))
+        while True:
+            for block in reader.blocks(frames):
+                yield to_mono(block)
+            if not (self._loop and len(self._files) == 1):
+                return
+
+    def _relative(self, file: Path) -> str:
+        return file.relative_to(self._path).as_posix() if self._path.is_dir() else file.name
