@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, entry_points, version
+from typing import Annotated, Any
 
-import click
 import typer
+from typer.core import TyperGroup
 
 from livemos.agent.errors import LivemosError, MissingExtraError
 
@@ -25,85 +27,78 @@ SUMMARIES = {
 }
 
 
-class LazyGroup(click.Group):
+class LazyGroup(TyperGroup):
     """Sub-commands by entry point, each imported when it runs."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names in the order of SUMMARIES, then those of other packages."""
         found = set(_entry_points())
         return [name for name in SUMMARIES if name in found] + sorted(found - set(SUMMARIES))
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of an entry point, imported now; None when there is none."""
         entry_point = _entry_points().get(cmd_name)
         if entry_point is None:
             return None
-        try:
-            app = entry_point.load()
-        except ModuleNotFoundError as missing:
-            raise _missing_extra(entry_point, missing) from missing
-        command = typer.main.get_command(app)
+        command = typer.main.get_command(entry_point.load())
         command.name = cmd_name
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """One line a command, without importing any."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, SUMMARIES.get(name, "")) for name in self.list_commands(ctx)])
+
+
+app = typer.Typer(cls=LazyGroup, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
 
 
 def _entry_points() -> dict[str, EntryPoint]:
     return {entry_point.name: entry_point for entry_point in entry_points(group=COMMAND_GROUP)}
 
 
-def _missing_extra(entry_point: EntryPoint, missing: ModuleNotFoundError) -> Exception:
-    module = (missing.name or "").partition(".")[0]
-    if module == "livemos" or not entry_point.extras:
-        return missing  # a fault of the installation, not of the user
-    return MissingExtraError(entry_point.name, entry_point.extras[0], module)
-
-
-def _show_version(ctx: click.Context, parameter: click.Parameter, asked: bool) -> None:
+def _show_version(asked: bool) -> None:
     if asked:
-        from importlib.metadata import version
-
-        click.echo(f"livemos {version('livemos')}")
-        ctx.exit()
+        print(f"livemos {version('livemos')}")
+        raise typer.Exit()
 
 
-@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show the version.")
-def livemos() -> None:
-    """Live, reference-free speech quality: how good does this call sound, twice a second?
-
-    Shell completion: eval "$(_LIVEMOS_COMPLETE=bash_source livemos)" (or zsh_source, fish_source).
-    """
+@app.callback()
+def livemos(
+    _version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version.")
+    ] = False,
+) -> None:
+    """Live, reference-free speech quality: how good does this call sound, twice a second?"""
 
 
 def main() -> None:
     """Entry point. Exit codes: 0 fine, 1 a limit that was asked for was missed, 2 a mistake of use or input."""
     try:
-        livemos(standalone_mode=False, prog_name="livemos")
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
-    except click.ClickException as mistake:
-        mistake.show()
-        sys.exit(mistake.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        sys.exit(130)
+        app(prog_name="livemos")
     except LivemosError as error:
-        print(f"livemos: {error}", file=sys.stderr)
-        sys.exit(2)
+        _refuse(error)
     except ModuleNotFoundError as missing:
-        _exit_for_missing(missing)
+        error = _missing_extra(missing)
+        if error is None:
+            raise
+        _refuse(error)
     except BrokenPipeError:
         # the reader of our output has gone (`| head`): not an error of ours
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
 
 
-def _exit_for_missing(missing: ModuleNotFoundError) -> None:
-    name = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
-    entry_point = _entry_points().get(name)
-    error = missing if entry_point is None else _missing_extra(entry_point, missing)
-    if not isinstance(error, MissingExtraError):
-        raise error
+def _refuse(error: LivemosError) -> None:
     print(f"livemos: {error}", file=sys.stderr)
     sys.exit(2)
+
+
+def _missing_extra(missing: ModuleNotFoundError) -> MissingExtraError | None:
+    """What to install, when the module belongs to the extra of the command that ran; None is a fault of ours."""
+    command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    entry_point = _entry_points().get(command)
+    module = (missing.name or "").partition(".")[0]
+    if entry_point is None or not entry_point.extras or module == "livemos":
+        return None
+    return MissingExtraError(command, entry_point.extras[0], module)

@@ -19,6 +19,7 @@ from livemos.agent.records import ModelDescription
 from livemos.agent.scorer import Scorer
 from livemos.agent.segment_scorer import SegmentScorer
 from livemos.agent.servers.grpc_server import GrpcServer
+from livemos.agent.servers.scoring import ScoringLimits
 from livemos.agent.settings import Settings
 from livemos.agent.sources import SOURCES
 from livemos.agent.sources.base import Source
@@ -55,10 +56,11 @@ class Agent:
             model=self.model,
             # calls of ScoringService have an engine of their own: a long clip must not hold up the live streams
             scorer=Scorer(engine.bundle, engine=engine.name, threads=engine.threads),
+            clock=self._clock,
             host=settings.grpc.host,
             port=settings.grpc.port,
             reflection=settings.grpc.reflection,
-            scoring_calls=limits.scoring_calls,
+            limits=ScoringLimits(calls=limits.scoring_calls),
         )
         self._sources: list[Source] = [self._make_source(source.model_dump()) for source in settings.sources]
         self.metrics.watch_sources({source.name: source.statistics for source in self._sources})

@@ -100,7 +100,7 @@ def measure(
 def _subscribe(call: grpc.Call, seen: _Seen) -> None:
     try:
         for update in call:
-            kind = update.WhichOneof("update")
+            kind = update.WhichOneof("message")
             if kind == "segment" and seen.counting:
                 ready = update.segment.ready_time
                 seen.latencies_seconds.append(time.time() - (ready.seconds + ready.nanos * 1e-9))

@@ -9,7 +9,7 @@ import typer
 
 from livemos.agent.commands.output import Format, choose_format, print_rows
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()
@@ -19,7 +19,7 @@ def devices(
     ] = None,
 ) -> None:
     """List the capture devices; `livemos run --microphone` takes an index or a part of a name."""
-    from livemos.agent.sources.microphone import CaptureDevice, list_devices
+    from livemos.agent.sources.sound_system import CaptureDevice, list_devices
 
     rows = [asdict(device) for device in list_devices()]
     print_rows(rows, tuple(CaptureDevice.__dataclass_fields__), choose_format(output_format))

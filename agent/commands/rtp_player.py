@@ -14,7 +14,7 @@ from livemos.agent.codecs import make_encoder
 from livemos.agent.records import SAMPLE_RATE_HZ, Samples
 from livemos.agent.resample import StreamResampler
 from livemos.agent.rtp.packet import Packet, build
-from livemos.agent.sources.file import read_audio
+from livemos.agent.sources.audio_file import read_audio
 
 PTIME_SECONDS = 0.02
 DEMO_CLIP = "demo_speech.flac"

@@ -33,7 +33,7 @@ CLIP_COLUMNS = (
 )
 SEGMENT_COLUMNS = ("file", "start_seconds", *CLIP_COLUMNS[1:])
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()
@@ -99,7 +99,7 @@ class _Run:
                 yield row
 
     def _clips(self, paths: list[Path]) -> Iterator[tuple[Path, ClipScore]]:
-        from livemos.agent.sources.file import audio_files, read_audio
+        from livemos.agent.sources.audio_file import audio_files, read_audio
 
         for path in paths:
             try:
