@@ -115,9 +115,27 @@ class Library:
         return self._cache[path].astype(np.float32) / np.float32(32768.0)
 
 
+# what the sources ask to be named as, where the name of the repository does not say it
+_CREDITS: dict[str, str] = {
+    "resemble-ai/Resemblyzer": "LibriSpeech (c) 2014 Vassil Panayotov",
+    "Walleclipse/Deep_Speaker-speaker_recognition_system": "LibriSpeech (c) 2014 Vassil Panayotov",
+    "auspicious3000/autovc": "VCTK, University of Edinburgh, CSTR",
+    "abdulkaderghandoura/arabic-speech-commands-dataset": "Arabic Speech Commands, Ghandoura, Hjabo, Al Dakkak 2021",
+    "karolpiczak/ESC-10": "K. J. Piczak 2015; sounds by their authors on Freesound",
+    "LCAV/pyroomacoustics": "CMU ARCTIC; Speech Commands (Pete Warden, Google)",
+    "notthetup/auralizr": "OpenAIR, Audiolab, University of York: A. Sykes Rymer Auditorium, Genesis 6 Studio Live Room, "
+    "Jack Lyons Hall (A. Duffell, A. Sridhar, Z. Li), St. Margaret's Church",
+    "rerdavies/ToobAmp": "Kristoffer Ekstrand, Adventure Kid Research & Technology",
+    "IoSR-Surrey/RealRoomBRIRs": "University of Surrey",
+}
+
+
 def attributions(recordings: Iterable[Recording]) -> list[str]:
     """One line for each source and licence, sorted, with the number of files: for the model card."""
     counts: dict[tuple[str, str, str], int] = defaultdict(int)
     for each in recordings:
         counts[each.repository, each.kind, each.licence] += 1
-    return [f"{source} ({kind}, {files} files): {licence}" for (source, kind, licence), files in sorted(counts.items())]
+    return [
+        f"{source} ({kind}, {files} files): {licence}" + (f"; {_CREDITS[source]}" if source in _CREDITS else "")
+        for (source, kind, licence), files in sorted(counts.items())
+    ]

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -24,9 +25,10 @@ from livemos.agent.errors import ConfigError
 from livemos.agent.features import LogMel
 from livemos.agent.records import Samples
 from livemos.training.simulator import SimulatedClip, Simulator
-from livemos.training.sources import Library
+from livemos.training.sources import Library, attributions
 
 SHARD_FAMILIES = 32
+SOURCES = "sources.json"  # what the audio was made of, for the model card
 
 Columns = dict[str, npt.NDArray[np.generic]]
 
@@ -96,7 +98,7 @@ def write_shard(job: TableJob, simulator: Simulator, shard: int) -> None:
     _publish(stem.with_suffix(".table.npz"), lambda file: np.savez_compressed(file, **{k: np.array(v) for k, v in columns.items()}))
 
 
-def _publish(path: Path, write: Callable[[object], None]) -> None:
+def _publish(path: Path, write: Callable[[BinaryIO], object]) -> None:
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     with partial.open("wb") as file:
         write(file)
@@ -119,6 +121,9 @@ def _work(job: TableJob, shards: list[int]) -> int:
 def build(job: TableJob, workers: int) -> Iterator[int]:
     """Write what is missing; yields the number of finished shards as they come. Raises ConfigError for missing data."""
     job.folder.mkdir(parents=True, exist_ok=True)
+    library = Library.open(job.data, job.split, permissive=True)
+    text = json.dumps(attributions(library.recordings), indent=1)
+    _publish(job.folder / SOURCES, lambda file: file.write(text.encode()))
     missing = missing_shards(job)
     if workers <= 1:
         for shard in missing:
@@ -128,6 +133,15 @@ def build(job: TableJob, workers: int) -> Iterator[int]:
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         for done in as_completed([pool.submit(_work, job, [shard]) for shard in missing]):
             yield done.result()
+
+
+def read_sources(folder: Path) -> list[str]:
+    """Attribution lines of the recordings a table was made of. Raises ConfigError."""
+    try:
+        lines: list[str] = json.loads((folder / SOURCES).read_text())
+    except FileNotFoundError as missing:
+        raise ConfigError(f"{folder / SOURCES} is missing; run `livemos train label` again") from missing
+    return lines
 
 
 def read_table(folder: Path, families: int | None = None) -> Table:

@@ -1,0 +1,37 @@
+"""`livemos export`: a checkpoint into a bundle, or a bundle checked on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Write or check a model bundle (needs the extra [export]).")
+
+
+@app.callback(invoke_without_command=True)
+def export(
+    checkpoint: Annotated[Path | None, typer.Option(help="model.pt of a finished training run.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The bundle to write, NAME.livemos.")] = None,
+    check: Annotated[Path | None, typer.Option(help="A bundle to check instead: hashes, format and parity.")] = None,
+    name: Annotated[str, typer.Option(help="Name of the model.")] = "livemos-first",
+    version: Annotated[str, typer.Option(help="Version of the model.")] = "0.1",
+) -> None:
+    """Export a checkpoint as a bundle, or check one."""
+    from livemos.agent.bundle import load_bundle
+    from livemos.export.parity import require_parity
+
+    if check is not None:
+        bundle = load_bundle(check)
+        worst = require_parity(bundle)
+        typer.echo(f"{check}: {bundle.manifest.model_id} is sound; largest difference from the trained network {worst:.1e}")
+        return
+    if checkpoint is None or out is None:
+        raise typer.BadParameter("give --checkpoint FILE and --out BUNDLE, or --check BUNDLE")
+    from livemos.export.bundle import export_bundle
+    from livemos.training.checkpoint import load_model
+
+    model, facts = load_model(checkpoint)
+    bundle = export_bundle(model, facts, out, name, version)
+    typer.echo(f"{out}: {bundle.manifest.model_id}, {out.stat().st_size:,} bytes")

@@ -1,0 +1,52 @@
+"""A training run on disk: weights, averages, optimiser and step, read back without unpickling anything but tensors."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from livemos.agent.errors import ConfigError
+from livemos.training.models.conformer import ConformerSize, SpeechQualityConformer
+
+LATEST = "latest.pt"
+FINAL = "model.pt"
+
+
+def save(path: Path, content: dict[str, Any]) -> None:
+    """Write `content` so that a crash leaves the old file or the new one, never half."""
+    partial = path.with_suffix(".partial")
+    torch.save(content, partial)
+    partial.replace(path)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Tensors, numbers and strings of a checkpoint. Raises ConfigError."""
+    try:
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as missing:
+        raise ConfigError(f"checkpoint {path} is missing; run `livemos train fit` first") from missing
+    except Exception as damaged:  # torch raises zip, pickle and key errors alike
+        raise ConfigError(f"checkpoint {path} cannot be read ({damaged}); train again") from damaged
+    return content
+
+
+def save_model(path: Path, model: SpeechQualityConformer, size: ConformerSize, facts: dict[str, Any]) -> None:
+    """The weights that ship, with what is known of their training (numbers and strings)."""
+    save(path, {"size": asdict(size), "weights": model.state_dict(), "facts": facts})
+
+
+def load_model(path: Path) -> tuple[SpeechQualityConformer, dict[str, Any]]:
+    """The model in evaluation mode, and the facts saved with it. Raises ConfigError."""
+    content = load(path)
+    try:
+        size = ConformerSize(**content["size"])
+        bands = torch.zeros(size.mel_bands)
+        model = SpeechQualityConformer(size, bands, bands + 1.0)
+        model.load_state_dict(content["weights"])
+        facts: dict[str, Any] = content["facts"]
+    except (KeyError, TypeError, RuntimeError) as other:
+        raise ConfigError(f"checkpoint {path} is not a final model of this version ({other}); train again") from other
+    return model.eval(), facts

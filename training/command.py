@@ -1,0 +1,157 @@
+"""`livemos train`: simulate, label, fit, probe, or all of it, resumable at every step.
+
+Nothing heavy is imported before a command runs: the command line lists these commands without torch installed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from livemos.training.recipe import Recipe
+    from livemos.training.tables import TableJob
+
+app = typer.Typer(help="Train a model from the data folder (needs the extra [train]).", no_args_is_help=True)
+
+Data = Annotated[Path, typer.Option(help="The data folder: manifest.csv and the recordings it names.")]
+Work = Annotated[Path, typer.Option(help="Where tables and checkpoints go; about 90 kB a clip.")]
+RecipeName = Annotated[str, typer.Option("--recipe", help="One of livemos.training.recipes.")]
+Workers = Annotated[int, typer.Option(min=1, help="Processes that simulate and label.")]
+Threads = Annotated[int, typer.Option(min=1, help="Threads of the training loop.")]
+
+
+def _recipe(name: str) -> Recipe:
+    from livemos.agent.errors import ConfigError
+    from livemos.training.recipes import RECIPES
+
+    if name not in RECIPES:
+        raise ConfigError(f"recipe {name!r} is unknown; choose one of: {', '.join(sorted(RECIPES))}")
+    return RECIPES[name]
+
+
+def _jobs(data: Path, work: Path, recipe: Recipe) -> list[TableJob]:
+    from livemos.training.tables import TableJob
+
+    return [
+        # the validation clips are drawn from other recordings, and from another seed
+        TableJob(data=data, folder=work / split, split=split, seed=recipe.seed + offset, families=families)
+        for offset, split, families in ((1, "val", recipe.validation_families), (0, "train", recipe.train_families))
+    ]
+
+
+@app.command()
+def simulate(data: Data, out: Annotated[Path, typer.Option(help="Folder for the clips.")], clips: int = 20, seed: int = 1) -> None:
+    """Write damaged clips to listen to, with what was done to each in manifest.jsonl."""
+    import json
+
+    import soundfile
+
+    from livemos.agent.features import LogMel
+    from livemos.agent.records import SAMPLE_RATE_HZ
+    from livemos.training.simulator import FAMILY_CLIPS, Simulator
+    from livemos.training.sources import Library
+
+    simulator = Simulator(library=Library.open(data, "train", permissive=True), seed=seed, features=LogMel())
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / "manifest.jsonl").open("w", encoding="utf-8") as manifest:
+        for family in range(-(-clips // FAMILY_CLIPS)):
+            for clip in simulator.family(family):
+                name = f"{family:05d}-{clip.member}.flac"
+                soundfile.write(out / name, clip.samples, SAMPLE_RATE_HZ, subtype="PCM_16")
+                row = {"file": name, "speaker": clip.speaker, "level_dbov": clip.level_dbov, "damages": clip.damages}
+                manifest.write(json.dumps(row) + "\n")
+
+
+@app.command()
+def label(data: Data, work: Work, recipe_name: RecipeName = "first", workers: Workers = 1) -> None:
+    """Simulate and label the clips of a recipe; goes on where it was interrupted."""
+    from rich.progress import track
+
+    from livemos.training.tables import build, missing_shards
+
+    for job in _jobs(data, work, _recipe(recipe_name)):
+        for _ in track(build(job, workers), f"labelling {job.split}", total=len(missing_shards(job))):
+            pass
+
+
+@app.command()
+def fit(work: Work, recipe_name: RecipeName = "first", threads: Threads = 1) -> None:
+    """Train on the labelled clips; goes on from the latest checkpoint. Writes WORK/RECIPE/model.pt."""
+    import torch
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    from livemos.training import train
+
+    torch.set_num_threads(threads)
+    recipe = _recipe(recipe_name)
+    columns = (BarColumn(), TextColumn("{task.completed}/{task.total} {task.description}"))
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn()) as progress:
+        task = progress.add_task("training", total=recipe.steps)
+
+        def report(step: int, terms: dict[str, float]) -> None:
+            progress.update(task, completed=step, description=f"loss {terms['total']:.3f} clip {terms['clip']:.3f}")
+
+        model = train.fit(recipe, work, report)
+    typer.echo(str(model))
+
+
+@app.command()
+def probe(
+    data: Data,
+    checkpoint: Annotated[Path, typer.Option(help="model.pt of a finished run.")],
+    clips: Annotated[int, typer.Option(min=1)] = 20,
+    out: Annotated[Path | None, typer.Option(help="Also write the table as CSV.")] = None,
+) -> None:
+    """Known orders on unseen speech: prints a table and counts violations."""
+    import numpy as np
+    import torch
+    from rich.console import Console
+
+    from livemos.training import probe_report
+    from livemos.training.checkpoint import load_model
+    from livemos.training.probes import probe as run_probe
+
+    model, facts = load_model(checkpoint)
+
+    def score(features: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return np.asarray(model(torch.from_numpy(features)).numpy())
+
+    result = run_probe(data, clips, score, facts["minimum_speech_ratio"])
+    probe_report.show(result, Console())
+    if out is not None:
+        probe_report.write_csv(result, out)
+
+
+@app.command()
+def evaluate(
+    rated: Annotated[Path, typer.Option(help="A folder with ratings.csv and the audio it names.")],
+    checkpoint: Annotated[Path, typer.Option(help="model.pt of a finished run.")],
+) -> None:
+    """Compare with listeners: Pearson per clip and per condition of the mean over segments, nothing fitted."""
+    import numpy as np
+    import torch
+
+    from livemos.training.checkpoint import load_model
+    from livemos.training.rated import compare
+
+    model, _ = load_model(checkpoint)
+
+    def score(features: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return np.asarray(model(torch.from_numpy(features)).numpy())
+
+    typer.echo(str(compare(rated, score)))
+
+
+@app.command(name="all")
+def everything(
+    data: Data, work: Work, recipe_name: RecipeName = "first", workers: Workers = 1, threads: Threads = 1
+) -> None:
+    """Label, fit and probe, each going on where it was interrupted."""
+    label(data, work, recipe_name, workers)
+    fit(work, recipe_name, threads)
+    probe(data, work / _recipe(recipe_name).name / "model.pt", 20, None)

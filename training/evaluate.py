@@ -1,0 +1,110 @@
+"""How a model does on simulated clips of unseen voices and noises, and how its presence output separates."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from livemos.training.batches import Windows
+from livemos.training.models.conformer import OUTPUTS, SpeechQualityConformer
+from livemos.training.objectives import weighted_mean
+from livemos.training.simulator import FAMILY_CLIPS, WINDOWS
+
+_SPEECH_RATIO, _SILENT_RATIO = 0.4, 0.02  # windows that are surely speech, surely none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """Figures of one model on one table. Pearson and RMSE of clip scores against their labels."""
+
+    clips: int
+    pearson: float
+    rmse: float
+    clean_clips: int
+    clean_bias: float
+    families_in_order_ratio: float  # neighbours whose labels differ by over 0.2 and whose scores agree in sign
+    dimension_pearson: dict[str, float]
+    std_rmse_ratio: float  # RMS error of a window over RMS of mos_std: 1 is honest
+    minimum_speech_ratio: float  # the threshold that errs equally on both sides
+    presence_error_ratio: float  # errors there
+
+    def as_facts(self) -> dict[str, Any]:
+        """Rounded, for logs and the model card."""
+        facts: dict[str, Any] = {}
+        for name, value in asdict(self).items():
+            if isinstance(value, dict):
+                facts[name] = {key: round(each, 4) for key, each in value.items()}
+            else:
+                facts[name] = round(value, 4)
+        return facts
+
+
+@torch.no_grad()
+def outputs_of(model: SpeechQualityConformer, windows: Windows) -> npt.NDArray[np.float32]:
+    """(C, W, K) of every clip of the table as it is."""
+    clips = np.arange(len(windows.table.features))
+    parts = [model(windows.whole_clips(some).features) for some in np.array_split(clips, max(1, len(clips) // 32))]
+    return np.asarray(torch.cat(parts).numpy().reshape(len(clips), WINDOWS, len(OUTPUTS)))
+
+
+def pearson(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> float:
+    """Correlation; NaN where one of them does not vary."""
+    if len(a) < 2 or a.std() == 0.0 or b.std() == 0.0:
+        return float("nan")
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def judge(model: SpeechQualityConformer, windows: Windows) -> Judgement:
+    """The model against the labels of the table."""
+    outputs = outputs_of(model, windows)
+    clips = np.arange(len(outputs))
+    targets = windows.whole_clips(clips).targets
+    column = {name: outputs[..., k] for k, name in enumerate(OUTPUTS)}
+    weight = targets.weight.numpy()
+    heard = weight.sum(axis=1) > 0
+    said = weighted_mean(torch.from_numpy(column["mos"]), targets.weight).numpy()
+    wanted = weighted_mean(targets.mos, targets.weight).numpy()
+    damages = windows.table.columns["damages"]
+    clean = heard & (damages == "[]") & (wanted > 4.2)
+    used = weight > 0
+    error = (column["mos"] - targets.mos.numpy())[used]
+    threshold, presence_error = presence_threshold(column["speech_ratio"], targets.speech_ratio.numpy())
+    return Judgement(
+        clips=int(heard.sum()),
+        pearson=pearson(said[heard], wanted[heard]),
+        rmse=float(np.sqrt(np.mean((said - wanted)[heard] ** 2))),
+        clean_clips=int(clean.sum()),
+        clean_bias=float((said - wanted)[clean].mean()) if clean.any() else float("nan"),
+        families_in_order_ratio=_in_order(said, wanted, heard),
+        dimension_pearson={
+            name: pearson(column[name][used], getattr(targets, name).numpy()[used])
+            for name in ("noisiness", "coloration", "discontinuity", "loudness")
+        },
+        std_rmse_ratio=float(np.sqrt(np.mean(error**2) / np.mean(column["mos_std"][used] ** 2))),
+        minimum_speech_ratio=threshold,
+        presence_error_ratio=presence_error,
+    )
+
+
+def _in_order(said: npt.NDArray[Any], wanted: npt.NDArray[Any], heard: npt.NDArray[np.bool_]) -> float:
+    whole = heard.reshape(-1, FAMILY_CLIPS).all(axis=1)
+    steps_said = np.diff(said.reshape(-1, FAMILY_CLIPS)[whole], axis=1)
+    steps_wanted = np.diff(wanted.reshape(-1, FAMILY_CLIPS)[whole], axis=1)
+    clear = np.abs(steps_wanted) > 0.2
+    return float((np.sign(steps_said) == np.sign(steps_wanted))[clear].mean()) if clear.any() else float("nan")
+
+
+def presence_threshold(said: npt.NDArray[Any], truth: npt.NDArray[Any]) -> tuple[float, float]:
+    """The speech ratio below which a window is taken as no speech, and the share of windows it errs on (both sides)."""
+    speech, silence = said[truth >= _SPEECH_RATIO], said[truth <= _SILENT_RATIO]
+    if not speech.size or not silence.size:
+        return 0.2, float("nan")
+    candidates = np.linspace(0.05, 0.5, 46)
+    missed = np.array([(speech < each).mean() for each in candidates])
+    passed = np.array([(silence >= each).mean() for each in candidates])
+    best = int(np.argmin(np.maximum(missed, passed)))
+    return round(float(candidates[best]), 2), float(max(missed[best], passed[best]))
