@@ -16,9 +16,7 @@ from typing import NamedTuple, Self, TypeVar
 from livemos.agent.clock import Clock
 from livemos.agent.errors import CapacityError
 from livemos.agent.feed_filter import FeedFilter, view_of
-from livemos.agent.feed_ring import FeedRing
-from livemos.agent.feed_ring import Gap as Gap
-from livemos.agent.feed_ring import MissedRange as MissedRange
+from livemos.agent.feed_ring import FeedRing, Gap
 from livemos.agent.reasons import Reason
 from livemos.agent.records import (
     SEGMENT_SAMPLES,
@@ -90,7 +88,7 @@ class _Ring(FeedRing):
         raise NotImplementedError
 
     def close(self) -> None:
-        """Take nothing more. What is queued is still delivered, then FeedClosedError is raised. Idempotent, any thread."""
+        """Take nothing more; what is queued is still delivered, then FeedClosedError is raised. Idempotent."""
         self._hub.remove(self)
 
     def __enter__(self) -> Self:

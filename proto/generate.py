@@ -55,7 +55,7 @@ def stale_files() -> list[str]:
 
 def main(arguments: list[str] | None = None) -> int:
     """0 when done or in step, 1 when --check finds a difference, 2 when the generator cannot run."""
-    parser = argparse.ArgumentParser(prog="python -m livemos.proto.generate", description="Python from the .proto files.")
+    parser = argparse.ArgumentParser(prog="python -m livemos.proto.generate", description="Python from .proto files.")
     parser.add_argument("--check", action="store_true", help="write nothing; fail when a committed file is out of step")
     check = parser.parse_args(arguments).check
     if not all((ROOT / source).exists() for source in SOURCES):

@@ -11,7 +11,8 @@ import pytest
 from livemos.agent.clock import ManualClock
 from livemos.agent.errors import CapacityError
 from livemos.agent.feed_filter import FeedFilter, View, glob_matches
-from livemos.agent.hub import FeedClosedError, Gap, Hub, Listener
+from livemos.agent.feed_ring import Gap
+from livemos.agent.hub import FeedClosedError, Hub, Listener
 from livemos.agent.reasons import Reason
 from livemos.agent.records import (
     EventKind,
