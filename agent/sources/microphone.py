@@ -27,6 +27,7 @@ from livemos.agent.sources.worker import Worker
 __all__ = ["CaptureDevice", "MicrophoneSource", "list_devices"]
 
 SILENT_SECONDS = 0.7  # without a callback: the device has gone; leaves time to tell it within a second
+FIRST_BLOCK_SECONDS = 3.0  # a sound server wakes a sleeping device in up to 2 s, a headset takes as long
 RETRY_SECONDS = 1.0
 _POLL_SECONDS = 0.1
 
@@ -102,7 +103,6 @@ class MicrophoneSource:
         assert self._writer is not None
         assert self._device is not None
         self._writer.media(MediaStatistics(codec=f"pcm/{self._device.sample_rate_hz}"))
-        self._writer.state(StreamState.ACTIVE)
 
     def _run(self) -> None:
         assert self._writer is not None
@@ -117,15 +117,18 @@ class MicrophoneSource:
 
     def _listen(self, writer: StreamWriter) -> None:
         """Pass blocks on until the device is silent or has stopped."""
-        heard_seconds = self._clock.monotonic()
+        heard_seconds, patience_seconds = self._clock.monotonic(), FIRST_BLOCK_SECONDS
         while not self._worker.stopping.is_set():
             try:
                 block, ready_seconds = self._queue.get(timeout=_POLL_SECONDS)
             except queue.Empty:
-                silent = self._clock.monotonic() - heard_seconds > SILENT_SECONDS
+                silent = self._clock.monotonic() - heard_seconds > patience_seconds
                 if silent or self._capture is None or not self._capture.active:
                     return
                 continue
+            if patience_seconds == FIRST_BLOCK_SECONDS:
+                patience_seconds = SILENT_SECONDS
+                writer.state(StreamState.ACTIVE)
             assert self._device is not None
             heard_seconds = ready_seconds
             samples = to_mono(block)
@@ -160,9 +163,13 @@ class MicrophoneSource:
 
     def _gives_sound(self) -> bool:
         """A device can be opened and yet be dead: wait for its first block, and keep it."""
-        try:
-            first = self._queue.get(timeout=SILENT_SECONDS)
-        except queue.Empty:
-            return False
-        self._queue.put(first)
-        return True
+        tries = round(FIRST_BLOCK_SECONDS / _POLL_SECONDS)
+        while tries and not self._worker.stopping.is_set() and self._capture is not None and self._capture.active:
+            tries -= 1
+            try:
+                first = self._queue.get(timeout=_POLL_SECONDS)
+            except queue.Empty:
+                continue
+            self._queue.put(first)
+            return True
+        return False
