@@ -79,9 +79,7 @@ class ScoringService(quality_pb2_grpc.ScoringServiceServicer):
                 response.score.CopyFrom(wire.clip_to_wire(clip, segments=segments))
         return response
 
-    async def StreamingScore(
-        self, request_iterator: AsyncIterator[pb.StreamingScoreRequest], context: Context
-    ) -> None:
+    async def StreamingScore(self, request_iterator: AsyncIterator[pb.StreamingScoreRequest], context: Context) -> None:
         """Config, audio, end; segments as they are complete, then the summary."""
         async with self._gate.answering(context):
             with self._call():

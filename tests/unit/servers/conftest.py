@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import grpc
 import numpy as np
 import pytest
-
 from livemos.agent.clock import SystemClock
 from livemos.agent.hub import Hub
 from livemos.agent.reasons import Reason
@@ -84,7 +83,11 @@ class RuleStream:
         seconds = len(self._samples) / self._rate_hz
         if not len(self._samples):
             return ClipScore(
-                seconds=0, speech_seconds=0, sample_rate_hz=self._rate_hz, reason=Reason.TOO_SHORT, model_id=MODEL.model_id
+                seconds=0,
+                speech_seconds=0,
+                sample_rate_hz=self._rate_hz,
+                reason=Reason.TOO_SHORT,
+                model_id=MODEL.model_id,
             )
         self._segment()
         mos = float(np.mean([s.mos for s in self._segments if s.mos is not None]))
@@ -156,7 +159,9 @@ def scorer() -> RuleScorer:
 def hub() -> Hub:
     """A hub with two sources."""
     hub = Hub(SystemClock(), queue_items=64, subscribers=8)
-    hub.open_source(StreamDescription(source_id="bridge/a", kind="rtp", labels={"room": "north"}, detail="10.0.0.7:4000"))
+    hub.open_source(
+        StreamDescription(source_id="bridge/a", kind="rtp", labels={"room": "north"}, detail="10.0.0.7:4000")
+    )
     hub.open_source(StreamDescription(source_id="bridge/b", kind="rtp", labels={"room": "south"}))
     return hub
 

@@ -1,0 +1,226 @@
+"""ScoringService over a real connection."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+from livemos.agent.errors import BundleError, CodecError
+from livemos.agent.servers.grpc_server import GrpcServer
+from livemos.agent.servers.scoring import ScoringLimits
+from livemos.proto.quality.v1 import quality_pb2 as pb
+from livemos.proto.quality.v1 import quality_pb2_grpc
+
+Scoring = quality_pb2_grpc.ScoringServiceStub
+CONFIG = pb.AudioConfig(sample_rate_hz=8_000, encoding=pb.ENCODING_LINEAR16, source_id="mine")
+
+
+def config(message: pb.AudioConfig = CONFIG) -> pb.StreamingScoreRequest:
+    return pb.StreamingScoreRequest(config=message)
+
+
+def audio(seconds: float = 1.0, value: int = 16_384) -> pb.StreamingScoreRequest:
+    return pb.StreamingScoreRequest(audio=np.full(round(8_000 * seconds), value, "<i2").tobytes())
+
+
+END = pb.StreamingScoreRequest(end=pb.EndOfAudio())
+
+
+def refused_fields(error: Any) -> list[str]:
+    status = rpc_status.from_call(error)
+    assert status is not None
+    bad = error_details_pb2.BadRequest()
+    assert status.details[0].Unpack(bad)
+    return [violation.field for violation in bad.field_violations]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "samples", "mos"),
+    [
+        (pb.ENCODING_LINEAR16, np.full(16_000, 16_384, "<i2"), 3.0),
+        (pb.ENCODING_LINEAR16, np.full(16_000, -32_768, "<i2"), 5.0),
+        (pb.ENCODING_FLOAT32, np.full(16_000, 0.25, "<f4"), 2.0),
+    ],
+)
+def test_a_clip_is_read_in_its_encoding_at_full_scale_one(
+    scoring: Scoring, encoding: Any, samples: Any, mos: float
+) -> None:
+    """A factor of two here would be heard as 6 dB, and scored."""
+    request = pb.ScoreRequest(
+        config=pb.AudioConfig(sample_rate_hz=8_000, encoding=encoding), audio=samples.tobytes(), include_segments=True
+    )
+    score = scoring.Score(request, timeout=5).score
+    assert score.mos == pytest.approx(mos, abs=1e-3)
+    assert (score.duration.ToMilliseconds(), score.sample_rate_hz, score.reason) == (2_000, 8_000, 0)
+    assert [(s.sequence, s.segment_index, s.start_sample) for s in score.segments] == [
+        (1, 0, 0),
+        (2, 1, 8_000),
+        (3, 2, 16_000),
+        (4, 3, 24_000),
+    ]
+
+
+def test_interleaved_channels_are_averaged(scoring: Scoring) -> None:
+    """The same rule as everywhere: mono is the mean of the channels."""
+    frames = np.tile(np.array([0.5, 0.0], "<f4"), 8_000)
+    request = pb.ScoreRequest(
+        config=pb.AudioConfig(sample_rate_hz=8_000, encoding=pb.ENCODING_FLOAT32, channel_count=2),
+        audio=frames.tobytes(),
+    )
+    score = scoring.Score(request, timeout=5).score
+    assert score.mos == pytest.approx(2.0)
+    assert score.duration.ToMilliseconds() == 1_000
+    assert not score.segments
+
+
+def test_an_empty_clip_is_unset_with_its_reason_not_zero(scoring: Scoring) -> None:
+    """A made-up 0 would drag every average down."""
+    score = scoring.Score(pb.ScoreRequest(config=CONFIG), timeout=5).score
+    assert not score.HasField("mos")
+    assert score.reason == pb.REASON_TOO_SHORT
+
+
+def test_a_stream_gives_segments_and_rolling_scores_as_they_come_and_one_summary(scoring: Scoring) -> None:
+    """Live is the point: the first segment comes before the last audio is sent."""
+    seen_first = threading.Event()
+
+    def steps() -> Iterator[pb.StreamingScoreRequest]:
+        yield config()
+        yield audio(1.0)
+        assert seen_first.wait(5)
+        yield audio(0.5)
+        yield END
+
+    answers = []
+    for answer in scoring.StreamingScore(steps(), timeout=10):
+        answers.append(answer)
+        seen_first.set()
+    kinds = [answer.WhichOneof("message") for answer in answers]
+    assert kinds == ["segment", "rolling", "segment", "rolling", "segment", "summary"]
+    numbered = [getattr(answer, kind) for answer, kind in zip(answers, kinds, strict=True) if kind != "summary"]
+    assert [part.sequence for part in numbered] == [1, 2, 3, 4, 5]
+    assert {part.source_id for part in numbered} == {"mine"}
+    assert [answer.segment.segment_index for answer in answers if answer.HasField("segment")] == [0, 1, 2]
+    assert answers[-1].summary.mos == pytest.approx(3.0, abs=1e-3)
+    assert not answers[-1].summary.segments
+
+
+def test_closing_the_sending_side_means_the_same_as_end(scoring: Scoring) -> None:
+    """A client that just stops iterating still gets its summary."""
+    *_, last = scoring.StreamingScore(iter([config(), audio(1.0)]), timeout=5)
+    assert last.HasField("summary")
+
+
+@pytest.mark.parametrize(
+    ("steps", "field"),
+    [
+        ([], "config"),
+        ([audio()], "audio"),
+        ([END], "end"),
+        ([pb.StreamingScoreRequest()], "message"),
+        ([config(), config()], "config"),
+        ([config(), pb.StreamingScoreRequest()], "message"),
+        ([config(), audio(), END, audio()], "audio"),
+        ([config(), pb.StreamingScoreRequest(audio=b"odd")], "audio"),
+        ([config(pb.AudioConfig(sample_rate_hz=7_999, encoding=pb.ENCODING_LINEAR16))], "config.sample_rate_hz"),
+        ([config(pb.AudioConfig(sample_rate_hz=8_000))], "config.encoding"),
+        (
+            [config(pb.AudioConfig(sample_rate_hz=8_000, encoding=pb.ENCODING_FLOAT32, channel_count=9))],
+            "config.channel_count",
+        ),
+        (
+            [config(pb.AudioConfig(sample_rate_hz=8_000, encoding=pb.ENCODING_FLOAT32, source_id="x" * 257))],
+            "config.source_id",
+        ),
+    ],
+)
+def test_a_step_out_of_order_or_out_of_range_names_its_field(
+    scoring: Scoring, steps: list[pb.StreamingScoreRequest], field: str
+) -> None:
+    """Config first and once, whole frames, nothing after the end: each rule has its own answer."""
+    with pytest.raises(grpc.RpcError) as refused:
+        list(scoring.StreamingScore(iter(steps), timeout=5))
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert refused_fields(refused.value) == [field]
+
+
+def test_an_odd_byte_count_of_a_clip_is_refused(scoring: Scoring) -> None:
+    """Half a sample means the sender and we disagree on the format; guessing would score noise."""
+    with pytest.raises(grpc.RpcError, match="whole frames") as refused:
+        scoring.Score(pb.ScoreRequest(config=CONFIG, audio=b"abc"), timeout=5)
+    assert refused_fields(refused.value) == ["audio"]
+
+
+@pytest.mark.parametrize(
+    ("failure", "code"),
+    [
+        (RuntimeError("secret"), grpc.StatusCode.INTERNAL),
+        (ValueError("secret"), grpc.StatusCode.INTERNAL),
+        (BundleError("bundle x has no graph"), grpc.StatusCode.FAILED_PRECONDITION),
+        (CodecError("not PCM"), grpc.StatusCode.INVALID_ARGUMENT),
+    ],
+)
+def test_what_a_scorer_raises_becomes_its_status_in_both_calls(
+    scoring: Scoring, scorer: Any, failure: Exception, code: grpc.StatusCode
+) -> None:
+    """A client must tell its own mistake from ours, and never read UNKNOWN."""
+    scorer.failure = failure
+    calls = (
+        lambda: scoring.Score(pb.ScoreRequest(config=CONFIG, audio=b"\0\0"), timeout=5),
+        lambda: list(scoring.StreamingScore(iter([config(), audio()]), timeout=5)),
+    )
+    for call in calls:
+        with pytest.raises(grpc.RpcError) as refused:
+            call()
+        assert refused.value.code() is code
+        assert "secret" not in (refused.value.details() or "")
+
+
+def test_caps_on_message_stream_and_calls_are_resource_exhausted_with_their_subject(
+    start_server: Callable[..., GrpcServer], scorer: Any
+) -> None:
+    """Out of room the newest work is refused, and the answer says which limit was met."""
+
+    def subject_of(call: Callable[[], object]) -> str:
+        with pytest.raises(grpc.RpcError) as refused:
+            call()
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        status = rpc_status.from_call(refused.value)  # type: ignore[arg-type]
+        assert status is not None
+        quota = error_details_pb2.QuotaFailure()
+        assert status.details[0].Unpack(quota)
+        return str(quota.violations[0].subject)
+
+    server = start_server(limits=ScoringLimits(calls=1, message_bytes=16_000, stream_seconds=1.5))
+    with grpc.insecure_channel(server.address) as channel:
+        stub = Scoring(channel)
+        long_clip = pb.ScoreRequest(config=CONFIG, audio=bytes(16_002))
+        assert subject_of(lambda: stub.Score(long_clip, timeout=5)) == "message bytes"
+        assert subject_of(lambda: list(stub.StreamingScore(iter([config(), audio(), audio()]), timeout=5))) == (
+            "stream seconds"
+        )
+        scorer.hold = threading.Event()
+        running = stub.Score.future(pb.ScoreRequest(config=CONFIG, audio=bytes(1_000)), timeout=10)
+        assert scorer.holding.acquire(timeout=5)
+        assert subject_of(lambda: stub.Score(pb.ScoreRequest(config=CONFIG), timeout=5)) == "scoring calls"
+        scorer.hold.set()
+        assert running.result(5).score.mos == 1.0
+        scorer.hold = None
+        assert stub.Score(pb.ScoreRequest(config=CONFIG), timeout=5).score.reason == pb.REASON_TOO_SHORT
+
+
+def test_the_feed_answers_while_a_clip_is_computed(channel: grpc.Channel, scoring: Scoring, scorer: Any) -> None:
+    """Scoring runs on threads: a minute of audio must not stop the heartbeats of everyone."""
+    scorer.hold = threading.Event()
+    running = scoring.Score.future(pb.ScoreRequest(config=CONFIG, audio=bytes(1_000)), timeout=10)
+    assert scorer.holding.acquire(timeout=5)
+    assert quality_pb2_grpc.QualityServiceStub(channel).GetModel(pb.GetModelRequest(), timeout=2).model.name == "test"
+    assert not running.done()
+    scorer.hold.set()
+    assert running.result(5)
