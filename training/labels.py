@@ -122,7 +122,7 @@ LOCAL_KINDS = ("loss", "mutes")  # they touch some seconds and spare others
 def _spread(mos: Array, value: dict[str, Array], local: npt.NDArray[np.bool_]) -> Array:
     """(C, W) clip scores handed to windows: where the damage is local, by each window's share of it.
 
-    A window that nothing touched gets what the same clip got without that damage (member 0 of its family); one that was
+    A window that nothing touched gets what the same clip got without that damage (member 0 of its family, same codec); one that was
     hit harder than the average gets less than the clip.
     """
     windows = np.repeat(mos[:, None], value["gap_ratio"].shape[1], axis=1)

@@ -1,8 +1,8 @@
 """Damaged clips with the truth about them, each a function of (seed, family, member) alone.
 
 Clips come in families of four: the same speech, the same base condition (undamaged in more than half of the families),
-and one kind of damage at four rising severities, the first of them none. The order inside a family is known without
-any listener, and a label against member 0 isolates what the one damage did. Every eleventh family is no speech at all
+and one kind of damage at four rising severities, the first of them none (of lost packets the codec stays). The order inside a family is known without
+any listener, and a label against member 0 isolates what the one damage did. Every ninth family is no speech at all
 (noise, music, near silence), for the presence output.
 """
 
@@ -35,8 +35,8 @@ FAMILY_CLIPS = 4
 WINDOWS = 1 + (CLIP_SAMPLES - SEGMENT_SAMPLES) // STRIDE_SAMPLES
 _FRAMES_PER_WINDOW = SEGMENT_SAMPLES // FRAME_SAMPLES
 _FRAMES_PER_STRIDE = STRIDE_SAMPLES // FRAME_SAMPLES
-_NO_SPEECH_EVERY = 11
-_UNDAMAGED_BASE_RATIO = 0.56
+_NO_SPEECH_EVERY = 9
+_UNDAMAGED_BASE_RATIO = 0.6
 # kinds that would have nothing to rise with: they appear in base conditions alone
 _FLAT_KINDS = frozenset({"g711", "g722"})
 
@@ -105,9 +105,11 @@ class Simulator:
             severity, damages = 0.0, list(base)
             if member:
                 severity = scale * (member - 1 + float(rng.random())) / (FAMILY_CLIPS - 1)
-                # the same seed for each severity: the same noise, the same room, only more of it
-                drawn = DAMAGES[ladder].draw(np.random.default_rng(ladder_seed), severity, self.library)
-                damages.append((ladder, drawn))
+            # the same seed for each severity: the same noise, the same room, only more of it
+            drawn = DAMAGES[ladder].draw(np.random.default_rng(ladder_seed), severity, self.library)
+            rising = drawn if member else DAMAGES[ladder].at_rest(drawn)
+            if rising is not None:
+                damages.append((ladder, rising))
             clips.append(self._damaged(rng, number, member, clip, ladder, severity, damages))
         return clips
 
@@ -168,8 +170,10 @@ class Simulator:
         files = self.library.of_kind("music" if kind == "music" else "noise")
         # babble is made of voices: it is no example of absent speech
         files = tuple(each for each in files if each.category not in {"babble", "conversation", "bar-crowd"})
-        recorded = kind in {"recorded", "music"} and files
-        drawn = replace(drawn, path=files[rng.integers(len(files))].path if recorded else "")
+        recorded = kind in {"recorded", "music"} and bool(files)
+        recorded = recorded and (kind != "music" or rng.random() < 0.35)  # there is little recorded music, and much to make
+        path = files[rng.integers(len(files))].path if recorded else ""
+        drawn = replace(drawn, path=path, music=kind == "music")
         level_dbov = float(rng.uniform(-60.0, -16.0) if kind != "near silence" else rng.uniform(-110.0, -65.0))
         silence = Track.of(np.zeros(CLIP_SAMPLES, np.float32), self.features.mel_bands)
         track = replace(drawn, snr_db=0.0).apply(silence, self.library)

@@ -1,7 +1,8 @@
 """Every kind of damage by name. To add one: a frozen dataclass with `apply`, and a line here (CONTRIBUTING.md).
 
 `stage` is its place on the way from mouth to ear: 0 room, 1 what is added, 2 device, 3 line, 4 what mutes the result.
-`weight` is how often it is drawn. `colours`: its effect on the long-term spectrum counts as coloration.
+`weight` is how often it is drawn. `colours`: its effect on the long-term spectrum counts as coloration. `at_rest`: what
+stays of it at severity 0, where that is not nothing.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ from livemos.training.sources import Library
 __all__ = ["DAMAGES", "Damage", "Kind", "Track"]
 
 
+def _nothing(damage: Damage) -> None:
+    """Most damages leave nothing behind when they are not there."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
     """How a damage is drawn; severity 0 is just noticeable, 1 is as bad as calls get."""
@@ -26,6 +31,7 @@ class Kind:
     weight: float
     stage: int
     colours: bool = False
+    at_rest: Callable[[Damage], Damage | None] = _nothing
 
 
 DAMAGES: dict[str, Kind] = {
@@ -43,6 +49,6 @@ DAMAGES: dict[str, Kind] = {
     "g711": Kind(draw=transmission.draw_g711, weight=0.03, stage=3, colours=True),
     "g722": Kind(draw=transmission.draw_g722, weight=0.01, stage=3, colours=True),
     "opus": Kind(draw=transmission.draw_opus, weight=0.06, stage=3, colours=True),
-    "loss": Kind(draw=transmission.draw_loss, weight=0.2, stage=3, colours=True),
+    "loss": Kind(draw=transmission.draw_loss, weight=0.26, stage=3, colours=True, at_rest=transmission.without_loss),
     "mutes": Kind(draw=channel.Mutes.draw, weight=0.03, stage=4),
 }

@@ -27,6 +27,26 @@ def coloured_noise(seed: int, length: int, slope_db_per_octave: float) -> Sample
     return (shaped / np.sqrt(np.mean(shaped**2))).astype(np.float32)
 
 
+def synthetic_music(seed: int, length: int) -> Samples:
+    """Chords of decaying harmonic tones in a steady beat, peak about 1: tonal and rhythmic as speech is, and no speech."""
+    rng = np.random.default_rng(seed)
+    beat = int(SAMPLE_RATE_HZ * rng.uniform(0.15, 0.7))
+    root_hz = float(rng.uniform(80.0, 330.0))
+    time = np.arange(2 * beat) / SAMPLE_RATE_HZ
+    decay = np.exp(-time * rng.uniform(0.5, 8.0)) * np.minimum(1.0, time / rng.uniform(0.002, 0.08))
+    brightness = rng.uniform(0.4, 1.6)
+    music = np.zeros(length + 2 * beat)
+    for start in range(0, length, beat):
+        for step in rng.choice([0, 2, 4, 5, 7, 9, 11, 12, 16, 19], size=int(rng.integers(1, 5)), replace=False):
+            tone_hz = root_hz * 2.0 ** (step / 12.0)
+            harmonics = np.arange(1, max(2, min(25, int(7_500.0 / tone_hz))))
+            tones = np.sin(2 * np.pi * tone_hz * harmonics[:, None] * time) / harmonics[:, None] ** brightness
+            music[start : start + 2 * beat] += decay * tones.sum(axis=0) * rng.uniform(0.3, 1.0)
+        if rng.random() < 0.4:  # a drum
+            music[start : start + beat] += rng.standard_normal(beat) * np.exp(-time[:beat] * 30.0)
+    return (music[:length] / max(float(np.abs(music).max()), 1e-6)).astype(np.float32)
+
+
 def _at_level(samples: Samples, level_dbov: float) -> Samples:
     power_db = level_db(float(np.mean(samples**2)))
     return samples * gain(level_dbov - power_db)
@@ -34,13 +54,14 @@ def _at_level(samples: Samples, level_dbov: float) -> Samples:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noise:
-    """Recorded noise or music `path` from `start_sample`, or coloured noise where `path` is empty."""
+    """Recorded noise or music `path` from `start_sample`; without a path made-up music, or coloured noise."""
 
     snr_db: float
     path: str
     start_sample: int
     slope_db_per_octave: float
     seed: int
+    music: bool = False
 
     @classmethod
     def draw(cls, rng: np.random.Generator, severity: float, library: Library) -> Noise:
@@ -52,12 +73,15 @@ class Noise:
             start_sample=int(rng.integers(0, 10**6)),
             slope_db_per_octave=float(rng.uniform(-6.0, 2.0)),
             seed=int(rng.integers(2**31)),
+            music=bool(rng.random() < 0.15),
         )
 
     def apply(self, track: Track, library: Library) -> Track:
         length = len(track.samples)
         if self.path:
             noise = cut_loop(library.load(self.path), self.start_sample, length)
+        elif self.music:
+            noise = synthetic_music(self.seed, length)
         else:
             noise = coloured_noise(self.seed, length, self.slope_db_per_octave)
         noise = _at_level(noise, ACTIVE_LEVEL_DBOV - self.snr_db)

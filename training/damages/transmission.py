@@ -9,7 +9,7 @@ import soxr
 
 from livemos.agent.codecs import make_decoder, make_encoder
 from livemos.agent.records import SAMPLE_RATE_HZ, Samples
-from livemos.training.damages.track import Mask, Track
+from livemos.training.damages.track import Damage, Mask, Track
 from livemos.training.sources import Library
 
 # how audible a missing sample stays behind each concealment; 1 is silence in its place
@@ -33,7 +33,7 @@ def loss_pattern(seed: int, packets: int, lost_ratio: float, mean_burst_packets:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transmission:
-    """One leg of a call: encoding, packet length, lost packets, concealment. `l16/16000` is loss without a codec."""
+    """One leg of a call: encoding, packet length, lost packets, concealment. `L16/16000` is loss without a codec."""
 
     encoding: str
     packet_ms: int
@@ -104,6 +104,13 @@ def draw_loss(rng: np.random.Generator, severity: float, library: Library) -> Tr
         bitrate_bps=bitrate_bps * 1000 if opus else None,
         fec=opus and fec,
     )
+
+
+def without_loss(damage: Damage) -> Damage | None:
+    """The same leg when every packet arrives; None for plain samples, which then pass unchanged."""
+    if not isinstance(damage, Transmission) or damage.encoding.startswith("L16"):
+        return None
+    return replace(damage, lost_ratio=0.0)
 
 
 def draw_opus(rng: np.random.Generator, severity: float, library: Library) -> Transmission:
