@@ -25,10 +25,15 @@ def choose_format(asked: Format | None, out: TextIO | None = None) -> Format:
     return asked or (Format.TABLE if (out or sys.stdout).isatty() else Format.CSV)
 
 
-def print_rows(rows: Iterable[Row], columns: Sequence[str], output_format: Format) -> None:
-    """Print rows as they come (a table at the end); unset values are empty, in JSON null."""
+def print_rows(
+    rows: Iterable[Row], columns: Sequence[str], output_format: Format, *, headings: Mapping[str, str] | None = None
+) -> None:
+    """Print rows as they come (a table at the end); unset values are empty, in JSON null.
+
+    `headings` are the columns a table shows and what stands above them, where all columns would not fit a screen.
+    """
     if output_format is Format.TABLE:
-        _print_table(rows, columns)
+        _print_table(rows, headings or {column: column.replace("_", " ") for column in columns})
     elif output_format is Format.CSV:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(columns)
@@ -44,17 +49,18 @@ def _text(value: object) -> str:
     return "" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
-def _print_table(rows: Iterable[Row], columns: Sequence[str]) -> None:
+def _print_table(rows: Iterable[Row], headings: Mapping[str, str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     rows = list(rows)
-    numeric = {column for column in columns if any(isinstance(row.get(column), (int, float)) for row in rows)}
-    for column in columns:
-        table.add_column(column.replace("_", " "), justify="right" if column in numeric else "left", overflow="fold")
+    numeric = {column for column in headings if any(isinstance(row.get(column), (int, float)) for row in rows)}
+    for column, heading in headings.items():
+        number = column in numeric  # a narrow screen folds text, never a number
+        table.add_column(heading, justify="right" if number else "left", no_wrap=number, overflow="fold")
     for row in rows:
-        table.add_row(*(_cell(row.get(column)) for column in columns))
+        table.add_row(*(_cell(row.get(column)) for column in headings))
     Console().print(table)
 
 

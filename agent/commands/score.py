@@ -32,6 +32,20 @@ CLIP_COLUMNS = (
     "model_id",
 )
 SEGMENT_COLUMNS = ("file", "start_seconds", *CLIP_COLUMNS[1:])
+# what a table shows of them, so that a row fits a screen
+CLIP_HEADINGS = {
+    "file": "file",
+    "seconds": "s",
+    "speech_seconds": "speech s",
+    "mos": "MOS",
+    "mos_std": "±",
+    "noisiness": "noisi.",
+    "coloration": "color.",
+    "discontinuity": "discont.",
+    "loudness": "loud.",
+    "reason": "reason",
+}
+SEGMENT_HEADINGS = {"file": "file", "start_seconds": "at s", **{k: v for k, v in CLIP_HEADINGS.items() if k != "file"}}
 
 app = typer.Typer(add_completion=False)
 
@@ -60,9 +74,9 @@ def score(
     run = _Run(Scorer(bundle, engine=engine), fail_below)
     chosen = choose_format(output_format)
     if segments:
-        print_rows(run.segment_rows(paths), SEGMENT_COLUMNS, chosen)
+        print_rows(run.segment_rows(paths), SEGMENT_COLUMNS, chosen, headings=SEGMENT_HEADINGS)
     else:
-        print_rows(run.clip_rows(paths), CLIP_COLUMNS, chosen)
+        print_rows(run.clip_rows(paths), CLIP_COLUMNS, chosen, headings=CLIP_HEADINGS)
     if run.unreadable:
         raise typer.Exit(2)
     if run.below:
