@@ -10,6 +10,7 @@ from enum import Enum
 from typing import TextIO
 
 Row = Mapping[str, object]
+_WIDEST_TEXT = 28
 
 
 class Format(Enum):
@@ -57,12 +58,17 @@ def _print_table(rows: Iterable[Row], headings: Mapping[str, str]) -> None:
     rows = list(rows)
     numeric = {column for column in headings if any(isinstance(row.get(column), (int, float)) for row in rows)}
     for column, heading in headings.items():
-        number = column in numeric  # a narrow screen folds text, never a number
-        table.add_column(heading, justify="right" if number else "left", no_wrap=number, overflow="fold")
+        table.add_column(heading, justify="right" if column in numeric else "left", no_wrap=True)
     for row in rows:
         table.add_row(*(_cell(row.get(column)) for column in headings))
     Console().print(table)
 
 
 def _cell(value: object) -> str:
-    return "" if value is None else f"{value:.2f}" if isinstance(value, float) else str(value)
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.2f}"
+    text = str(value)
+    # of a path the end tells more than the beginning
+    return text if len(text) <= _WIDEST_TEXT else f"…{text[1 - _WIDEST_TEXT :]}"
