@@ -54,11 +54,12 @@ def _print_table(rows: Iterable[Row], headings: Mapping[str, str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
     rows = list(rows)
     numeric = {column for column in headings if any(isinstance(row.get(column), (int, float)) for row in rows)}
     for column, heading in headings.items():
-        table.add_column(heading, justify="right" if column in numeric else "left", no_wrap=True)
+        number = column in numeric  # a narrow screen folds text, never a number
+        table.add_column(heading, justify="right" if number else "left", no_wrap=number, overflow="fold")
     for row in rows:
         table.add_row(*(_cell(row.get(column)) for column in headings))
     Console().print(table)

@@ -36,13 +36,13 @@ SEGMENT_COLUMNS = ("file", "start_seconds", *CLIP_COLUMNS[1:])
 CLIP_HEADINGS = {
     "file": "file",
     "seconds": "s",
-    "speech_seconds": "speech s",
+    "speech_seconds": "speech",
     "mos": "MOS",
     "mos_std": "±",
-    "noisiness": "noisi.",
-    "coloration": "color.",
-    "discontinuity": "discont.",
-    "loudness": "loud.",
+    "noisiness": "noise",
+    "coloration": "color",
+    "discontinuity": "disco",
+    "loudness": "loud",
     "reason": "reason",
 }
 SEGMENT_HEADINGS = {"file": "file", "start_seconds": "at s", **{k: v for k, v in CLIP_HEADINGS.items() if k != "file"}}
