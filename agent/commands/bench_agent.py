@@ -119,7 +119,7 @@ def _agent(
 ) -> Iterator[subprocess.Popen[bytes]]:
     environment = {**os.environ, "LIVEMOS_LIMITS__STREAMS": str(streams + 8)}
     process = subprocess.Popen(
-        [sys.executable, "-c", "from livemos.agent.cli import main; main()", "run", "--engine", engine]
+        [sys.executable, "-m", "livemos.agent", "run", "--engine", engine]
         + ["--rtp", f"127.0.0.1:{rtp_port}", "--grpc", f"127.0.0.1:{grpc_port}"]
         + (["--payload-type", f"{payload_type}={encoding}"] if payload_type >= 96 else []),
         env=environment,
