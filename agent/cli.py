@@ -79,10 +79,10 @@ def main() -> None:
     except LivemosError as error:
         _refuse(error)
     except ModuleNotFoundError as missing:
-        error = _missing_extra(missing)
-        if error is None:
+        extra = _missing_extra(missing)
+        if extra is None:
             raise
-        _refuse(error)
+        _refuse(extra)
     except BrokenPipeError:
         # the reader of our output has gone (`| head`): not an error of ours
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

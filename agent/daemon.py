@@ -43,9 +43,7 @@ class Agent:
         segment_scorer = SegmentScorer(bundle, make_engine(engine.name, bundle, threads=engine.threads))
         self.model: ModelDescription = segment_scorer.model
         self.metrics = Metrics()
-        self.hub = Hub(
-            self._clock, queue_items=limits.subscriber_queue_items, subscribers=limits.subscribers
-        )
+        self.hub = Hub(self._clock, queue_items=limits.subscriber_queue_items, subscribers=limits.subscribers)
         self.metrics.watch_hub(self.hub.statistics)
         self.pipeline = Pipeline(
             scorer=segment_scorer, hub=self.hub, clock=self._clock, metrics=self.metrics, streams=limits.streams

@@ -74,8 +74,10 @@ class LogMel:
             raise ValueError(f"log-mel takes float32 samples, got {samples.dtype}")
         if samples.ndim > 1:
             # row by row: the spectrum of one segment stays in the cache (docs/audio.md)
-            return np.stack([self(row) for row in samples]) if len(samples) else np.empty(
-                (0, self.frames(samples.shape[-1]), self.mel_bands), np.float32
+            return (
+                np.stack([self(row) for row in samples])
+                if len(samples)
+                else np.empty((0, self.frames(samples.shape[-1]), self.mel_bands), np.float32)
             )
         count = self.frames(len(samples))
         step = samples.strides[0]

@@ -31,8 +31,8 @@ class Measures:
 
 def measure(segments: Samples) -> Measures:
     """Level after removal of the mean, clipping and validity of segments (B, N)."""
-    finite = np.isfinite(segments).all(axis=1)
-    constant = segments.max(axis=1, initial=-np.inf) == segments.min(axis=1, initial=np.inf)
+    finite = np.asarray(np.isfinite(segments).all(axis=1))
+    constant = np.asarray(segments.max(axis=1, initial=-np.inf) == segments.min(axis=1, initial=np.inf))
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         power = segments.var(axis=1)
         level_dbov = (10.0 * np.log10(power)).astype(np.float32)
@@ -79,4 +79,4 @@ def bandwidth_hz(features: Float32, log_mel: LogMel) -> Float32:
     )
     sounding = loudest >= threshold
     highest = features.shape[2] - 1 - sounding[:, ::-1].argmax(axis=1)
-    return log_mel.band_edges_hz[highest + 1].astype(np.float32)
+    return np.asarray(log_mel.band_edges_hz[highest + 1], np.float32)

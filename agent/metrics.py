@@ -77,7 +77,9 @@ class _HubCollector(Collector):
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
         now = self._statistics()
         yield CounterMetricFamily("livemos_feed_published_items", "Feed items published.", now.published_items)
-        yield CounterMetricFamily("livemos_feed_delivered_items", "Feed items taken by subscribers.", now.delivered_items)
+        yield CounterMetricFamily(
+            "livemos_feed_delivered_items", "Feed items taken by subscribers.", now.delivered_items
+        )
         yield CounterMetricFamily(
             "livemos_feed_dropped_items", "Feed items slow subscribers missed, each stated in a gap.", now.dropped_items
         )

@@ -141,9 +141,7 @@ class Pipeline:
 
     def publish_event(self, source_id: str, kind: EventKind, detail: str) -> None:
         """Put an event into the feed."""
-        self.hub.publish(
-            SourceEvent(source_id=source_id, kind=kind, unix_seconds=self.clock.unix(), detail=detail)
-        )
+        self.hub.publish(SourceEvent(source_id=source_id, kind=kind, unix_seconds=self.clock.unix(), detail=detail))
 
     def start(self) -> None:
         """Start the scoring thread."""

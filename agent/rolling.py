@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from livemos.agent.records import SEGMENT_SECONDS, STRIDE_SECONDS, RollingWindow
 from livemos.agent.reasons import Reason
+from livemos.agent.records import SEGMENT_SECONDS, STRIDE_SECONDS, RollingWindow
 from livemos.agent.segment_scorer import MOS, MOS_STD, SPEECH_RATIO, VALUES
 
 WINDOWS_SECONDS = (5.0, 30.0, 60.0)

@@ -1,12 +1,12 @@
 """The Python interface: arrays in, scores out. Load once, score from then on.
 
-    from livemos.agent import Scorer
-    scorer = Scorer()
-    clip = scorer.score(samples, 16_000)        # clip.mos, clip.reason, clip.segments
-    stream = scorer.stream(8_000)
-    for block in blocks:
-        for segment in stream.write(block):
-            print(segment.start_sample, segment.mos)
+from livemos.agent import Scorer
+scorer = Scorer()
+clip = scorer.score(samples, 16_000)        # clip.mos, clip.reason, clip.segments
+stream = scorer.stream(8_000)
+for block in blocks:
+    for segment in stream.write(block):
+        print(segment.start_sample, segment.mos)
 """
 
 from __future__ import annotations
@@ -156,7 +156,9 @@ def clip_score(segments: Sequence[SegmentScore], seconds: float, sample_rate_hz:
             segments=tuple(segments),
         )
     weights = np.array([segment.speech_ratio or 0.0 for segment in scored]) + 1e-6
-    means = {name: float(np.average([getattr(segment, name) for segment in scored], weights=weights)) for name in _DIMENSIONS}
+    means = {
+        name: float(np.average([getattr(segment, name) for segment in scored], weights=weights)) for name in _DIMENSIONS
+    }
     variance = float(np.average([(segment.mos_std or 0.0) ** 2 for segment in scored], weights=weights))
     return ClipScore(
         seconds=seconds,
@@ -175,5 +177,7 @@ def clip_score(segments: Sequence[SegmentScore], seconds: float, sample_rate_hz:
 
 def _most_common(reasons: Sequence[Reason | None]) -> Reason | None:
     """The reason of most segments, the earliest in Reason's order among equals."""
-    counted = [(reasons.count(reason), -position, reason) for position, reason in enumerate(Reason) if reason in reasons]
+    counted = [
+        (reasons.count(reason), -position, reason) for position, reason in enumerate(Reason) if reason in reasons
+    ]
     return max(counted, key=lambda item: item[:2])[2] if counted else None

@@ -84,9 +84,10 @@ class SegmentScorer:
             except EngineError as error:
                 failure = str(error)
                 outputs = np.full((len(asked), len(VALUES)), np.nan, np.float32)
-            finite = np.isfinite(outputs).all(axis=1)
-            for row, output, whole in zip(asked, outputs, finite, strict=True):
-                reason = gate.reason_after(bool(whole), float(output[SPEECH_RATIO]), self._minimum_speech_ratio)
+            for row, output in zip(asked, outputs, strict=True):
+                reason = gate.reason_after(
+                    bool(np.isfinite(output).all()), float(output[SPEECH_RATIO]), self._minimum_speech_ratio
+                )
                 reasons[row] = reason
                 if reason is None:
                     values[row] = np.clip(output, self._minimum, self._maximum)

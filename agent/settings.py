@@ -134,7 +134,12 @@ class Settings(BaseSettings):
 
     @classmethod
     def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **_: PydanticBaseSettingsSource
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Only what is handed in: `load_settings` has read and merged the layers, and knows each value's origin."""
         return (init_settings,)
@@ -202,7 +207,9 @@ def _read_environment() -> dict[str, Any]:
     try:
         return EnvSettingsSource(Settings)()
     except SettingsError as invalid:
-        raise ConfigError(f"environment variables {ENVIRONMENT_PREFIX}*: {invalid}; lists and tables are JSON") from invalid
+        raise ConfigError(
+            f"environment variables {ENVIRONMENT_PREFIX}*: {invalid}; lists and tables are JSON"
+        ) from invalid
 
 
 def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:

@@ -110,10 +110,7 @@ class Stream:
 
     def _wait_for_room(self, samples: int) -> None:
         with self._room:
-            while (
-                not self._ended
-                and self._bank.written(self.row) + samples - start_of(self._taken) > ROW_SAMPLES
-            ):
+            while not self._ended and self._bank.written(self.row) + samples - start_of(self._taken) > ROW_SAMPLES:
                 self._room.wait(_WAIT_SECONDS)
 
     def heard_samples(self) -> int:

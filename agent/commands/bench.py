@@ -45,7 +45,9 @@ def agent(
     codec: Annotated[str, typer.Option("--codec", help=", ".join(ENCODINGS))] = "pcmu",
     core: Annotated[int | None, typer.Option("--core", help="Pin the agent to this core.")] = 0,
     engine: Annotated[str, typer.Option("--engine", help="Engine by name.")] = "onnxruntime",
-    results: Annotated[Path | None, typer.Option("--results", help="Append rows with machine and versions, JSONL.")] = None,
+    results: Annotated[
+        Path | None, typer.Option("--results", help="Append rows with machine and versions, JSONL.")
+    ] = None,
     output_format: Annotated[
         Format | None, typer.Option("--format", help="Default: table on a terminal, csv when piped.")
     ] = None,

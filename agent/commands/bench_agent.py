@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -41,10 +42,11 @@ def measure(
 ) -> dict[str, object]:
     """A row of AGENT_COLUMNS but for the codec. Raises SourceError when the agent does not come up."""
     rtp_port, grpc_port = _free_port(socket.SOCK_DGRAM), _free_port(socket.SOCK_STREAM)
-    with _agent(rtp_port, grpc_port, payload_type, encoding, streams, core, engine) as agent, grpc.insecure_channel(
-        f"127.0.0.1:{grpc_port}"
-    ) as channel:
-        stub = quality_pb2_grpc.QualityServiceStub(channel)
+    with (
+        _agent(rtp_port, grpc_port, payload_type, encoding, streams, core, engine) as agent,
+        grpc.insecure_channel(f"127.0.0.1:{grpc_port}") as channel,
+    ):
+        stub: Any = quality_pb2_grpc.QualityServiceStub(channel)  # type: ignore[no-untyped-call]  # generated code
         model_id = stub.GetModel(quality_pb2.GetModelRequest(), timeout=10).model.model_id
         seen = _Seen()
         call = stub.Subscribe(quality_pb2.SubscribeRequest())
@@ -97,7 +99,7 @@ def measure(
     }
 
 
-def _subscribe(call: grpc.Call, seen: _Seen) -> None:
+def _subscribe(call: Any, seen: _Seen) -> None:
     try:
         for update in call:
             kind = update.WhichOneof("message")

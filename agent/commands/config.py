@@ -20,7 +20,9 @@ def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="Settings, T
 
     settings = load_settings(file).settings
     count = len(settings.sources)
-    print(f"{file}: valid, {count} source{'' if count == 1 else 's'}, gRPC on {settings.grpc.host}:{settings.grpc.port}")
+    print(
+        f"{file}: valid, {count} source{'' if count == 1 else 's'}, gRPC on {settings.grpc.host}:{settings.grpc.port}"
+    )
 
 
 @app.command()
@@ -34,7 +36,11 @@ def show(
     from livemos.agent.settings import load_settings
 
     rows = [
-        {"setting": key, "value": value if isinstance(value, (int, float, str)) else json.dumps(value), "origin": origin}
+        {
+            "setting": key,
+            "value": value if isinstance(value, (int, float, str)) else json.dumps(value),
+            "origin": origin,
+        }
         for key, value, origin in load_settings(file).rows()
     ]
     print_rows(rows, ("setting", "value", "origin"), choose_format(output_format))

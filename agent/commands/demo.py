@@ -47,7 +47,9 @@ def demo(
     settings = load_settings(flags=flags).settings
     with Agent(settings) as agent:
         rtp_port = next(source.port for source in agent.sources if isinstance(source, RtpSource))
-        segments = _watch(scenario, rtp_port=rtp_port, grpc_port=agent.grpc_port, plain=plain or not sys.stdout.isatty())
+        segments = _watch(
+            scenario, rtp_port=rtp_port, grpc_port=agent.grpc_port, plain=plain or not sys.stdout.isatty()
+        )
     if not _summarise(scenario, segments):
         raise typer.Exit(1)
 

@@ -94,4 +94,4 @@ def _noise(length: int, speech: Samples, snr_db: float, rng: np.random.Generator
     spectrum = np.fft.rfft(rng.standard_normal(length))
     spectrum /= np.sqrt(np.maximum(np.arange(len(spectrum)), 10))
     noise = np.fft.irfft(spectrum, length)
-    return (noise * speech.std() / noise.std() * 10 ** (-snr_db / 20)).astype(np.float32)
+    return np.asarray(noise * (speech.std() / noise.std() * 10 ** (-snr_db / 20)), np.float32)

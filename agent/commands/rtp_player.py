@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 
 import numpy as np
+import numpy.typing as npt
 
 from livemos.agent.clock import Clock
 from livemos.agent.codecs import make_encoder
@@ -27,7 +28,7 @@ def demo_speech() -> Samples:
         samples, sample_rate_hz = read_audio(file)
     if sample_rate_hz != SAMPLE_RATE_HZ:
         raise ValueError(f"{DEMO_CLIP} is at {sample_rate_hz} Hz; the package is damaged, install it again")
-    return np.clip(samples[:, 0] * np.float32(_CLIP_GAIN), -1.0, 1.0)
+    return np.asarray(np.clip(samples[:, 0] * _CLIP_GAIN, -1.0, 1.0), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ def encode(samples: Samples, encoding: str) -> EncodedClip:
 
 def play(
     clip: EncodedClip,
-    lost: Sequence[bool],
+    lost: npt.NDArray[np.bool_],
     *,
     destination: tuple[str, int],
     payload_type: int,

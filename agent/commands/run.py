@@ -36,9 +36,7 @@ def run(
     stdin_channels: Annotated[int, typer.Option("--stdin-channels", help="Channels of that PCM.")] = 1,
     stdin_format: Annotated[str, typer.Option("--stdin-format", help="s16le or f32le.")] = "s16le",
     grpc: Annotated[str | None, typer.Option("--grpc", metavar="HOST:PORT", help="Where subscribers connect.")] = None,
-    metrics: Annotated[
-        str | None, typer.Option("--metrics", metavar="HOST:PORT", help="Prometheus endpoint.")
-    ] = None,
+    metrics: Annotated[str | None, typer.Option("--metrics", metavar="HOST:PORT", help="Prometheus endpoint.")] = None,
     engine: Annotated[str | None, typer.Option("--engine", help="Engine by name.")] = None,
     bundle: Annotated[Path | None, typer.Option("--bundle", help="Model bundle.")] = None,
 ) -> None:
@@ -70,13 +68,17 @@ def run(
     if grpc is not None:
         flags["grpc"] = dict(zip(("host", "port"), _address(grpc, "--grpc", default_host="127.0.0.1"), strict=True))
     if metrics is not None:
-        flags["metrics"] = dict(zip(("host", "port"), _address(metrics, "--metrics", default_host="127.0.0.1"), strict=True))
+        flags["metrics"] = dict(
+            zip(("host", "port"), _address(metrics, "--metrics", default_host="127.0.0.1"), strict=True)
+        )
     chosen = {key: value for key, value in (("name", engine), ("bundle", bundle)) if value is not None}
     if chosen:
         flags["engine"] = chosen
     settings = load_settings(config, flags=flags).settings
     if not settings.sources:
-        raise ConfigError("nothing to listen to: give --rtp PORT, --microphone default, --file PATH, --stdin or --config FILE")
+        raise ConfigError(
+            "nothing to listen to: give --rtp PORT, --microphone default, --file PATH, --stdin or --config FILE"
+        )
     _serve(settings)
 
 
@@ -103,7 +105,7 @@ def _serve(settings: Any) -> None:
 
 
 def _address(text: str, flag: str, *, default_host: str) -> tuple[str, int]:
-    """"HOST:PORT", "[IPv6]:PORT" or "PORT"."""
+    """ "HOST:PORT", "[IPv6]:PORT" or "PORT"."""
     host, _, port = text.rpartition(":")
     if not port.isdigit():
         raise ConfigError(f"{flag} {text}: give HOST:PORT or PORT")

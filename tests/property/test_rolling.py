@@ -13,9 +13,7 @@ from livemos.agent.rolling import WINDOWS_SECONDS, RollingBank, segments_in
 
 _Segment = tuple[float, float, float] | None  # mos, speech_ratio, mos_std; None is unscored
 
-segment = st.one_of(
-    st.none(), st.tuples(st.floats(1, 5), st.floats(0.1, 1), st.floats(0.05, 2))
-)
+segment = st.one_of(st.none(), st.tuples(st.floats(1, 5), st.floats(0.1, 1), st.floats(0.05, 2)))
 
 
 def _values(given_segment: _Segment) -> np.ndarray:

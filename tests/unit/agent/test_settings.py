@@ -42,7 +42,9 @@ def test_flags_win_over_environment_over_file_over_defaults(tmp_path: Path, monk
 
 def test_sources_of_all_layers_add_up(tmp_path: Path) -> None:
     """`livemos run --config site.toml --rtp 5006` listens to both."""
-    file = _write(tmp_path, '[[sources]]\ntype = "rtp"\nname = "bridge"\nport = 5004\npayload_types = {111 = "opus/48000/2"}\n')
+    file = _write(
+        tmp_path, '[[sources]]\ntype = "rtp"\nname = "bridge"\nport = 5004\npayload_types = {111 = "opus/48000/2"}\n'
+    )
     sources = load_settings(file, flags={"sources": [{"type": "rtp", "name": "more", "port": 5006}]}).settings.sources
     assert [source.name for source in sources] == ["bridge", "more"]
 
