@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -49,7 +49,7 @@ class _Entry:
 
     stream: Stream
     state: StreamState = StreamState.WAITING
-    media: MediaStatistics = MediaStatistics()
+    media: MediaStatistics = field(default_factory=MediaStatistics)
     detail: str = ""
     failure_event_monotonic_seconds: float = -math.inf
 

@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class Reason(Enum):
-    """The first reason that applies, in the order the gate asks (agent/gate.py); values are the wire's and tables' names."""
+    """The first reason that applies, in the order the gate asks (agent/gate.py); values are the names in tables."""
 
     WARMING_UP = "warming_up"  # fewer than one whole segment heard so far
     TOO_SHORT = "too_short"  # the clip ended before one whole segment

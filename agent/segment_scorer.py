@@ -1,4 +1,4 @@
-"""Segments in, scores or reasons out: gate, features, engine, gate again. The live path and the Python interface share it."""
+"""Segments in, scores or reasons out: gate, features, engine, gate again. Live path and Python interface share it."""
 
 from __future__ import annotations
 

@@ -53,9 +53,11 @@ def measure(
         reader = threading.Thread(target=_subscribe, args=(call, seen), daemon=True)
         reader.start()
         generator = subprocess.Popen(
-            [sys.executable, "-m", "livemos.agent.commands.load_generator", "--port", str(rtp_port)]
-            + ["--streams", str(streams), "--seconds", str(_WARM_UP_SECONDS + seconds)]
-            + ["--encoding", encoding, "--payload-type", str(payload_type)],
+            [
+                *(sys.executable, "-m", "livemos.agent.commands.load_generator"),
+                *("--port", str(rtp_port), "--streams", str(streams), "--seconds", str(_WARM_UP_SECONDS + seconds)),
+                *("--encoding", encoding, "--payload-type", str(payload_type)),
+            ],
             stdout=subprocess.PIPE,
             text=True,
         )

@@ -41,7 +41,10 @@ PHASES = (
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """samples: (N,) float32 at 16 kHz; lost: one flag a 20 ms packet; starts: first sample of each phase, and the end."""
+    """The call: samples (N,) float32 at 16 kHz.
+
+    lost: one flag a 20 ms packet. starts: first sample of each phase, and the end.
+    """
 
     phases: tuple[Phase, ...]
     samples: Samples
@@ -61,7 +64,7 @@ class Scenario:
 
 
 def build_scenario(speech: Samples, phases: tuple[Phase, ...] = PHASES, *, seed: int = 5) -> Scenario:
-    """The call made of clean speech (N,) at 16 kHz, repeated as often as the phases need; the same for the same seed."""
+    """The call made of clean speech (N,) at 16 kHz, repeated as the phases need; the same for the same seed."""
     rng = np.random.default_rng(seed)
     lengths = [round(phase.seconds * SAMPLE_RATE_HZ) for phase in phases]
     starts = np.concatenate([[0], np.cumsum(lengths)])

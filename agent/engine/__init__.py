@@ -19,7 +19,7 @@ ENGINES: dict[str, EngineFactory] = {
 
 
 def make_engine(name: str, bundle: Bundle, *, threads: int = 1) -> Engine:
-    """The engine `name` with the bundle loaded. Raises ConfigError for an unknown name, EngineError from the runtime."""
+    """The engine `name`, bundle loaded. Raises ConfigError for an unknown name, EngineError from the runtime."""
     if name not in ENGINES:
         raise ConfigError(f"engine {name!r} is unknown; choose one of: {', '.join(sorted(ENGINES))}")
     return ENGINES[name](bundle, threads=threads)

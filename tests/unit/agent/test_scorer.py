@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def test_streaming_in_any_blocks_equals_scoring_the_whole_clip(scorer: Scorer, c
     samples = _speechlike(3.3, rate)
     stream = scorer.stream(rate)
     edges = [0, *sorted({cut % len(samples) for cut in cuts}), len(samples)]
-    streamed = [segment for a, b in zip(edges, edges[1:], strict=False) for segment in stream.write(samples[a:b])]
+    streamed = [segment for a, b in pairwise(edges) for segment in stream.write(samples[a:b])]
     whole = scorer.score(samples, rate)
     finished = stream.finish()
     assert [s.start_sample for s in finished.segments] == [0, 8_000, 16_000, 24_000, 32_000]

@@ -54,7 +54,7 @@ def test_the_bank_refuses_a_stream_too_many_and_takes_one_again_after_a_release(
     bank = RingBank(2)
     first = bank.acquire()
     bank.acquire()
-    with pytest.raises(CapacityError, match="limits.streams"):
+    with pytest.raises(CapacityError, match=r"limits\.streams"):
         bank.acquire()
     bank.write(first, np.ones(10, np.float32))
     bank.release(first)

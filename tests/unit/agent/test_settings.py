@@ -71,7 +71,7 @@ def test_a_mistake_in_the_file_names_the_key_and_the_way_out(tmp_path: Path, tex
 def test_an_unknown_environment_variable_is_refused_and_the_near_one_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """A misspelt variable that is silently ignored runs the agent with other settings than meant."""
     monkeypatch.setenv("LIVEMOS_GRCP__PORT", "1")
-    with pytest.raises(ConfigError, match="LIVEMOS_GRCP__PORT.*did you mean 'grpc'"):
+    with pytest.raises(ConfigError, match=r"LIVEMOS_GRCP__PORT.*did you mean 'grpc'"):
         load_settings()
 
 
