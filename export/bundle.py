@@ -1,4 +1,4 @@
-"""A trained checkpoint as a bundle: graph, manifest, card and parity, written only when the engine agrees with the network."""
+"""A trained checkpoint as a bundle: graph, manifest, card and parity, written only when engine and network agree."""
 
 from __future__ import annotations
 
@@ -7,7 +7,17 @@ from typing import Any
 
 import torch
 
-from livemos.agent.bundle import GRAPH, Bundle, FeatureSpec, GateSpec, Manifest, OutputSpec, model_id, sha256, write_bundle
+from livemos.agent.bundle import (
+    GRAPH,
+    Bundle,
+    FeatureSpec,
+    GateSpec,
+    Manifest,
+    OutputSpec,
+    model_id,
+    sha256,
+    write_bundle,
+)
 from livemos.agent.errors import BundleError
 from livemos.agent.records import SAMPLE_RATE_HZ, SEGMENT_SAMPLES, STRIDE_SAMPLES
 from livemos.export.model_card import model_card
@@ -19,7 +29,17 @@ CARD = "MODEL_CARD.md"
 _RANGES = {"speech_ratio": ("ratio", 0.0, 1.0), "mos_std": ("MOS", 0.0, 4.0)}
 _SCORE = ("MOS", 1.0, 5.0)
 # of the facts of a run, what a manifest repeats; the sources stand in the card
-_TRAINING_FACTS = ("recipe", "seed", "steps", "train_clips", "clips", "pearson", "rmse", "clean_bias", "families_in_order_ratio")
+_TRAINING_FACTS = (
+    "recipe",
+    "seed",
+    "steps",
+    "train_clips",
+    "clips",
+    "pearson",
+    "rmse",
+    "clean_bias",
+    "families_in_order_ratio",
+)
 
 
 def build_bundle(model: SpeechQualityConformer, facts: dict[str, Any], name: str, version: str) -> Bundle:
@@ -41,7 +61,9 @@ def build_bundle(model: SpeechQualityConformer, facts: dict[str, Any], name: str
         card = model_card(name, version, facts, counts | sizes, gate)
         training = {key: facts[key] for key in _TRAINING_FACTS}
     except KeyError as missing:
-        raise BundleError(f"the checkpoint does not say its {missing}; train it to the end with `livemos train fit`") from missing
+        raise BundleError(
+            f"the checkpoint does not say its {missing}; train it to the end with `livemos train fit`"
+        ) from missing
     files = {GRAPH: graph, CARD: card, PARITY: parity_document(list(audio), outputs)}
     digests = {file: sha256(content) for file, content in files.items()}
     manifest = Manifest(
@@ -58,7 +80,8 @@ def build_bundle(model: SpeechQualityConformer, facts: dict[str, Any], name: str
         opset=OPSET,
         training=training,
         files=digests,
-        **counts,
+        parameters=counts["parameters"],
+        multiply_adds=counts["multiply_adds"],
     )
     bundle = Bundle(manifest=manifest, files=files, origin=f"{name} {version}")
     require_parity(bundle)

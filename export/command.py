@@ -25,7 +25,9 @@ def export(
     if check is not None:
         bundle = load_bundle(check)
         worst = require_parity(bundle)
-        typer.echo(f"{check}: {bundle.manifest.model_id} is sound; largest difference from the trained network {worst:.1e}")
+        typer.echo(
+            f"{check}: {bundle.manifest.model_id} is sound; largest difference from the trained network {worst:.1e}"
+        )
         return
     if checkpoint is None or out is None:
         raise typer.BadParameter("give --checkpoint FILE and --out BUNDLE, or --check BUNDLE")

@@ -16,10 +16,10 @@ Log-mel (98 x 64) -> two strided convolutions -> {blocks} Conformer blocks of wi
 attentive statistics pooling -> bounded outputs. {parameters:,} weights, {multiply_adds:,} multiply-adds a segment.
 
 ## Labels
-No listener's vote was used in training. MOS is PESQ-WB of simulated clips against their clean originals, on the unmapped
-scale, on a straight line to 1 to 5, less formulas for linear colour, level and the noise of the source recording. Where
-damage is local (lost packets, mutes) a window is labelled by its own share of it. The dimensions and the speech share are
-the simulator's own truth. docs/model.md has the formulas.
+No listener's vote was used in training. MOS is PESQ-WB of simulated clips against their clean originals, on the
+unmapped scale, on a straight line to 1 to 5, less formulas for linear colour, level and the noise of the source
+recording. Where damage is local (lost packets, mutes) a window is labelled by its own share of it. The dimensions and
+the speech share are the simulator's own truth. docs/model.md has the formulas.
 
 ## Figures
 {steps:,} steps on {train_clips:,} simulated clips (recipe {recipe}, seed {seed}). On {clips} simulated clips of other
@@ -29,9 +29,10 @@ beside listeners are in docs/results/ and docs/model.md.
 
 ## Limits
 Trained on read and dictated speech of about 130 talkers, most of them English. Deaf to what no second of sound shows:
-delay, wrong words, missing words. Long gaps, echo, phase damage of vocoders and neural codecs are judged poorly. The scale
-is anchored to averages of wide-band listening tests, not to votes on telephone calls: compare scores with each other before
-you compare them with a panel. Low speech share: the other outputs mean nothing, the gate ({gate}) leaves them unset.
+delay, wrong words, missing words. Long gaps, echo, phase damage of vocoders and neural codecs are judged poorly.
+The scale is anchored to averages of wide-band listening tests, not to votes on telephone calls: compare scores with
+each other before you compare them with a panel. Where the share of speech is low the other outputs mean nothing; the
+gate ({gate}) leaves them unset.
 
 ## Material
 {sources}
@@ -41,5 +42,7 @@ you compare them with a panel. Low speech share: the other outputs mean nothing,
 def model_card(name: str, version: str, facts: dict[str, Any], counts: dict[str, int], gate: float) -> bytes:
     """The card's text; `counts`: parameters, multiply_adds, blocks, width. Raises KeyError when a fact is missing."""
     sources = "\n".join(f"- {line}" for line in facts["sources"])
-    fields = {key: facts[key] for key in ("recipe", "seed", "steps", "train_clips", "clips", "pearson", "rmse", "clean_bias")}
+    fields = {
+        key: facts[key] for key in ("recipe", "seed", "steps", "train_clips", "clips", "pearson", "rmse", "clean_bias")
+    }
     return _TEXT.format(name=name, version=version, sources=sources, gate=gate, **counts, **fields).encode()

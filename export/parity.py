@@ -54,7 +54,8 @@ def _packaged() -> dict[str, Samples]:
         return {}
     starts = range(0, min(len(samples), 4 * SEGMENT_SAMPLES) - SEGMENT_SAMPLES + 1, SEGMENT_SAMPLES)
     return {
-        f"{_PACKAGED} from {start}": np.ascontiguousarray(samples[start : start + SEGMENT_SAMPLES, 0]) for start in starts
+        f"{_PACKAGED} from {start}": np.ascontiguousarray(samples[start : start + SEGMENT_SAMPLES, 0])
+        for start in starts
     }
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import warnings
+from typing import Any
 
 import onnx
 import torch
@@ -20,16 +22,19 @@ def to_onnx(model: SpeechQualityConformer, frames: int, bands: int) -> bytes:
     """A checked, serialised graph features (B, frames, bands) -> outputs (B, 7) of `model` in evaluation mode."""
     logging.getLogger("torch.onnx").setLevel(_EXPORTER_LOG_LEVEL)
     example = torch.zeros(2, frames, bands)
-    program = torch.onnx.export(
-        model.eval(),
-        (example,),
-        dynamo=True,
-        opset_version=OPSET,
-        input_names=[INPUT],
-        output_names=[OUTPUT],
-        dynamic_shapes=({0: torch.export.Dim("batch")},),
-        verbose=False,
-    )
+    with warnings.catch_warnings():
+        # torch 2.13 warns about its own use of a class it is about to rename
+        warnings.simplefilter("ignore", FutureWarning)
+        program = torch.onnx.export(
+            model.eval(),
+            (example,),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            verbose=False,
+        )
     assert program is not None  # None is for exports to a file
     graph = program.model_proto
     strip(graph)
@@ -42,7 +47,8 @@ def strip(graph: onnx.ModelProto) -> None:
     del graph.metadata_props[:], graph.graph.metadata_props[:]
     graph.doc_string = graph.graph.doc_string = ""
     graph.producer_version = ""
-    for item in (*graph.graph.node, *graph.graph.value_info, *graph.graph.input, *graph.graph.output):
+    described: list[Any] = [*graph.graph.node, *graph.graph.value_info, *graph.graph.input, *graph.graph.output]
+    for item in described:
         del item.metadata_props[:]
         item.doc_string = ""
     for tensor in graph.graph.initializer:

@@ -41,9 +41,7 @@ def describe_dispatch(device: torch.device | str, *, needs_gradient: bool = Fals
         implementation, reason = "reference", "triton is not installed"
     else:
         implementation, reason = "triton", "CUDA tensors, forward only"
-    return Dispatch(
-        operator="attentive_stats_pool", implementation=implementation, device=str(device), reason=reason
-    )
+    return Dispatch(operator="attentive_stats_pool", implementation=implementation, device=str(device), reason=reason)
 
 
 def attentive_stats_pool(h: Tensor, e: Tensor, lengths: Tensor | None = None, epsilon: float = EPSILON) -> Tensor:

@@ -86,7 +86,7 @@ def _utterance(rng: np.random.Generator, samples: Samples, speed: float) -> Samp
 
 
 def smooth_response(samples: Samples, knots_db: np.ndarray) -> Samples:
-    """`samples` through a linear-phase response interpolated over gains in dB, equally spaced from 60 Hz to 8 kHz in log f."""
+    """`samples` through a linear-phase response: gains in dB at equal steps of log f from 60 Hz to 8 kHz."""
     spectrum = scipy.fft.rfft(samples)
     hz = np.linspace(0.0, SAMPLE_RATE_HZ / 2, len(spectrum))
     places = np.log(np.geomspace(60.0, SAMPLE_RATE_HZ / 2, len(knots_db)))

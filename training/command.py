@@ -43,7 +43,9 @@ def _jobs(data: Path, work: Path, recipe: Recipe) -> list[TableJob]:
 
 
 @app.command()
-def simulate(data: Data, out: Annotated[Path, typer.Option(help="Folder for the clips.")], clips: int = 20, seed: int = 1) -> None:
+def simulate(
+    data: Data, out: Annotated[Path, typer.Option(help="Folder for the clips.")], clips: int = 20, seed: int = 1
+) -> None:
     """Write damaged clips to listen to, with what was done to each in manifest.jsonl."""
     import json
 

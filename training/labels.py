@@ -75,8 +75,8 @@ class Targets:
     """What a batch of clips shall give, all float32, before the level has its say. C clips, W windows.
 
     mos: (C,) of the clip and window_mos: (C, W), at a comfortable level; NaN where there is no speech.
-    noisiness, discontinuity, speech_ratio: (C, W); coloration: (C,); level_dbov: (C,). `window_weight`: (C, W), how much
-    a window says about quality, 0 in pauses.
+    noisiness, discontinuity, speech_ratio: (C, W); coloration: (C,); level_dbov: (C,). `window_weight`: (C, W), how
+    much a window says about quality, 0 in pauses.
     """
 
     mos: npt.NDArray[np.float32]
@@ -114,7 +114,7 @@ def make_targets(columns: dict[str, npt.NDArray[np.generic]]) -> Targets:
 
 
 _NUMBERS = (
-    "pesq_wb", "level_dbov", "source_snr_db", "response_db", "member", "family", "speech_ratio", "gap_ratio", "noise_db",
+    "pesq_wb", "level_dbov", "source_snr_db", "response_db", "member", "speech_ratio", "gap_ratio", "noise_db",
 )  # fmt: skip
 LOCAL_KINDS = ("loss", "mutes")  # they touch some seconds and spare others
 
@@ -122,8 +122,8 @@ LOCAL_KINDS = ("loss", "mutes")  # they touch some seconds and spare others
 def _spread(mos: Array, value: dict[str, Array], local: npt.NDArray[np.bool_]) -> Array:
     """(C, W) clip scores handed to windows: where the damage is local, by each window's share of it.
 
-    A window that nothing touched gets what the same clip got without that damage (member 0 of its family, same codec); one that was
-    hit harder than the average gets less than the clip.
+    A window that nothing touched gets what the same clip got without that damage (member 0 of its family, same codec);
+    one that was hit harder than the average gets less than the clip.
     """
     windows = np.repeat(mos[:, None], value["gap_ratio"].shape[1], axis=1)
     for clip in np.flatnonzero(local & (value["member"] > 0)):

@@ -134,7 +134,8 @@ def probe(data: Path, count: int, score: Score, minimum_speech_ratio: float) -> 
         clips=len(recordings),
         means={name: dict(zip(OUTPUTS, rows.mean(axis=0).tolist(), strict=True)) for name, rows in clip_scores.items()},
         violations={
-            (better, worse): int((clip_scores[better][:, 0] <= clip_scores[worse][:, 0]).sum()) for better, worse in ORDERS
+            (better, worse): int((clip_scores[better][:, 0] <= clip_scores[worse][:, 0]).sum())
+            for better, worse in ORDERS
         },
         speech_passed=passed,
         others_refused=_without_speech(library, score, front_end, minimum_speech_ratio),
@@ -162,6 +163,8 @@ def _without_speech(
     }
     refused: dict[str, tuple[int, int]] = {}
     for name, clips in sounds.items():
-        said = np.concatenate([segment_outputs(clip, score, front_end)[:, OUTPUTS.index("speech_ratio")] for clip in clips])
+        said = np.concatenate(
+            [segment_outputs(clip, score, front_end)[:, OUTPUTS.index("speech_ratio")] for clip in clips]
+        )
         refused[name] = (int((said < minimum_speech_ratio).sum()), len(said))
     return refused

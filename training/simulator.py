@@ -1,9 +1,9 @@
 """Damaged clips with the truth about them, each a function of (seed, family, member) alone.
 
-Clips come in families of four: the same speech, the same base condition (undamaged in more than half of the families),
-and one kind of damage at four rising severities, the first of them none (of lost packets the codec stays). The order inside a family is known without
-any listener, and a label against member 0 isolates what the one damage did. Every ninth family is no speech at all
-(noise, music, near silence), for the presence output.
+Clips come in families of four: the same speech, the same base condition (undamaged in more than half of the families)
+and one kind of damage at four rising severities, the first of them none (of lost packets the codec stays). The order
+inside a family is known without any listener, and a label against member 0 isolates what the one damage did. Every
+ninth family is no speech at all (noise, music, near silence), for the presence output.
 """
 
 from __future__ import annotations
@@ -110,7 +110,11 @@ class Simulator:
             rising = drawn if member else DAMAGES[ladder].at_rest(drawn)
             if rising is not None:
                 damages.append((ladder, rising))
-            clips.append(self._damaged(rng, number, member, clip, ladder, severity, damages))
+            clips.append(
+                self._damaged(
+                    rng, clip, family=number, member=member, ladder=ladder, severity=severity, damages=damages
+                )
+            )
         return clips
 
     def _draw_base(self, rng: np.random.Generator) -> list[tuple[str, Damage]]:
@@ -126,9 +130,10 @@ class Simulator:
     def _damaged(
         self,
         rng: np.random.Generator,
+        clip: CleanClip,
+        *,
         family: int,
         member: int,
-        clip: CleanClip,
         ladder: str,
         severity: float,
         damages: list[tuple[str, Damage]],
@@ -171,7 +176,9 @@ class Simulator:
         # babble is made of voices: it is no example of absent speech
         files = tuple(each for each in files if each.category not in {"babble", "conversation", "bar-crowd"})
         recorded = kind in {"recorded", "music"} and bool(files)
-        recorded = recorded and (kind != "music" or rng.random() < 0.35)  # there is little recorded music, and much to make
+        recorded = recorded and (
+            kind != "music" or rng.random() < 0.35
+        )  # there is little recorded music, and much to make
         path = files[rng.integers(len(files))].path if recorded else ""
         drawn = replace(drawn, path=path, music=kind == "music")
         level_dbov = float(rng.uniform(-60.0, -16.0) if kind != "near silence" else rng.uniform(-110.0, -65.0))
@@ -245,10 +252,8 @@ def window_truth(clip: CleanClip, track: Track) -> WindowTruth:
     own_power = 10 ** ((speech_level_db - clip.source_snr_db) / 10)
     return WindowTruth(
         speech_ratio=_by_window(present),
-        gap_ratio=_by_window(gap * active) / np.maximum(_by_window(active), 0.05),
+        gap_ratio=(_by_window(gap * active) / np.maximum(_by_window(active), 0.05)).astype(np.float32),
         lost_ratio=_by_window(track.lost[: len(active) * FRAME_SAMPLES].reshape(frames).mean(axis=1)),
         clipped_ratio=_by_window(track.clipped[: len(active) * FRAME_SAMPLES].reshape(frames).mean(axis=1)),
         noise_db=np.array([level_db(power + own_power) - speech_level_db for power in noise_power], np.float32),
     )
-
-

@@ -25,7 +25,7 @@ _BINDING = re.compile(r"\b(L|A)?GPL|[- ](SA|NC|ND)\b|custom|free for|unknown", r
 
 
 def may_ship(licence: str) -> bool:
-    """True for CC0, CC BY, Apache, MIT, BSD and public domain; False for share-alike, GPL, custom terms and no terms."""
+    """True for CC0, CC BY, Apache, MIT, BSD, public domain; False for share-alike, GPL, custom terms, no terms."""
     return bool(_PERMISSIVE.match(licence.strip())) and not _BINDING.search(licence)
 
 
@@ -123,8 +123,8 @@ _CREDITS: dict[str, str] = {
     "abdulkaderghandoura/arabic-speech-commands-dataset": "Arabic Speech Commands, Ghandoura, Hjabo, Al Dakkak 2021",
     "karolpiczak/ESC-10": "K. J. Piczak 2015; sounds by their authors on Freesound",
     "LCAV/pyroomacoustics": "CMU ARCTIC; Speech Commands (Pete Warden, Google)",
-    "notthetup/auralizr": "OpenAIR, Audiolab, University of York: A. Sykes Rymer Auditorium, Genesis 6 Studio Live Room, "
-    "Jack Lyons Hall (A. Duffell, A. Sridhar, Z. Li), St. Margaret's Church",
+    "notthetup/auralizr": "OpenAIR, Audiolab, University of York: A. Sykes Rymer Auditorium, Genesis 6 Studio Live "
+    "Room, Jack Lyons Hall (A. Duffell, A. Sridhar, Z. Li), St. Margaret's Church",
     "rerdavies/ToobAmp": "Kristoffer Ekstrand, Adventure Kid Research & Technology",
     "IoSR-Surrey/RealRoomBRIRs": "University of Surrey",
 }

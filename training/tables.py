@@ -9,6 +9,7 @@ again. Labels are computed from the truth when the table is read, so their formu
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -16,7 +17,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -60,6 +61,8 @@ def pesq_wb(reference: Samples, degraded: Samples) -> float:
     """P.862.2 score of two clips at 16 kHz; NaN where PESQ hears no utterance."""
     from pesq import NoUtterancesError, pesq
 
+    if not reference.any() or not degraded.any():
+        return float("nan")  # PESQ scales by the peak
     try:
         # PESQ hears a constant as a thump at the start; listeners and the features do not
         return float(pesq(16_000, reference, degraded - degraded.mean(), "wb"))
@@ -93,9 +96,13 @@ def write_shard(job: TableJob, simulator: Simulator, shard: int) -> None:
     }
     truths = [asdict(clip.truth) for clip in clips]
     columns |= {name: [truth[name] for truth in truths] for name in truths[0]}
+    arrays: dict[str, Any] = {name: np.array(rows) for name, rows in columns.items()}
     stem = job.folder / f"{shard:05d}"
     _publish(stem.with_suffix(".features.npy"), lambda file: np.save(file, features))
-    _publish(stem.with_suffix(".table.npz"), lambda file: np.savez_compressed(file, **{k: np.array(v) for k, v in columns.items()}))
+    _publish(
+        stem.with_suffix(".table.npz"),
+        lambda file: np.savez_compressed(file, **arrays),
+    )
 
 
 def _publish(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -110,6 +117,16 @@ def missing_shards(job: TableJob) -> list[int]:
     return [shard for shard in job.shards() if not (job.folder / f"{shard:05d}.table.npz").exists()]
 
 
+def _claim(job: TableJob) -> None:
+    """Raises ConfigError where the folder holds shards of another seed, split or set of recordings."""
+    manifest = hashlib.sha256((job.data / "manifest.csv").read_bytes()).hexdigest()
+    identity = json.dumps({"split": job.split, "seed": job.seed, "manifest_sha256": manifest}, indent=1)
+    file = job.folder / "job.json"
+    if file.exists() and file.read_text() != identity:
+        raise ConfigError(f"{job.folder} holds clips of another seed or other recordings; give another --work")
+    _publish(file, lambda written: written.write(identity.encode()))
+
+
 def _work(job: TableJob, shards: list[int]) -> int:
     library = Library.open(job.data, job.split, permissive=True)
     simulator = Simulator(library=library, seed=job.seed, features=LogMel())
@@ -120,8 +137,9 @@ def _work(job: TableJob, shards: list[int]) -> int:
 
 def build(job: TableJob, workers: int) -> Iterator[int]:
     """Write what is missing; yields the number of finished shards as they come. Raises ConfigError for missing data."""
-    job.folder.mkdir(parents=True, exist_ok=True)
     library = Library.open(job.data, job.split, permissive=True)
+    job.folder.mkdir(parents=True, exist_ok=True)
+    _claim(job)
     text = json.dumps(attributions(library.recordings), indent=1)
     _publish(job.folder / SOURCES, lambda file: file.write(text.encode()))
     missing = missing_shards(job)
@@ -144,6 +162,11 @@ def read_sources(folder: Path) -> list[str]:
     return lines
 
 
+def _columns(file: Path) -> Columns:
+    with np.load(file) as columns:
+        return dict(columns)
+
+
 def read_table(folder: Path, families: int | None = None) -> Table:
     """All shards in `folder`, or the first that hold `families`. Raises ConfigError when there are too few."""
     files = sorted(folder.glob("*.table.npz"))
@@ -154,7 +177,7 @@ def read_table(folder: Path, families: int | None = None) -> Table:
         files = files[:needed]
     if not files:
         raise ConfigError(f"{folder} holds no label table; run `livemos train label` first")
-    tables = [dict(np.load(file)) for file in files]
+    tables = [_columns(file) for file in files]
     columns = {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
     features = np.concatenate([np.load(str(file).replace(".table.npz", ".features.npy")) for file in files])
     return Table(features=features, columns=columns)

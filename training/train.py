@@ -57,7 +57,7 @@ class Run:
         model = SpeechQualityConformer(recipe.size, *windows.feature_statistics())
         matrices = [value for value in model.parameters() if value.ndim > 1]
         others = [value for value in model.parameters() if value.ndim <= 1]
-        groups = [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
+        groups: list[dict[str, Any]] = [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
         optimizer = torch.optim.AdamW(groups, lr=recipe.peak_learning_rate, weight_decay=recipe.weight_decay)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, recipe.peak_learning_rate, total_steps=recipe.steps, pct_start=0.15

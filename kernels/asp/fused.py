@@ -26,11 +26,11 @@ def asp_forward_kernel(
     h_stride_t,
     e_stride_b,
     out_ptr,
-    EPS: tl.constexpr,
-    BLOCK_T: tl.constexpr,
-    BLOCK_D: tl.constexpr,
+    EPS: tl.constexpr,  # noqa: N803 - compile-time constants are capitals in Triton
+    BLOCK_T: tl.constexpr,  # noqa: N803
+    BLOCK_D: tl.constexpr,  # noqa: N803
 ):
-    NOTHING: tl.constexpr = float("-inf")
+    NOTHING: tl.constexpr = float("-inf")  # noqa: N806
     row = tl.program_id(0).to(tl.int64)  # int64: row * stride can pass 2**31
     d = tl.program_id(1) * BLOCK_D + tl.arange(0, BLOCK_D)  # [BLOCK_D]
     inside = d < channels
@@ -44,11 +44,14 @@ def asp_forward_kernel(
         t = start + tl.arange(0, BLOCK_T)  # [BLOCK_T]
         valid = t < length
         score = tl.load(e_ptr + row * e_stride_b + t, mask=valid, other=NOTHING).to(tl.float32)
-        x = tl.load(
-            h_ptr + row * h_stride_b + t[:, None] * h_stride_t + d[None, :],
-            mask=valid[:, None] & inside[None, :],
-            other=0.0,
-        ).to(tl.float32) - pivot[None, :]  # [BLOCK_T, BLOCK_D]
+        x = (
+            tl.load(
+                h_ptr + row * h_stride_b + t[:, None] * h_stride_t + d[None, :],
+                mask=valid[:, None] & inside[None, :],
+                other=0.0,
+            ).to(tl.float32)
+            - pivot[None, :]
+        )  # [BLOCK_T, BLOCK_D]
         # the tile's own maximum: against the running one all its weights may underflow, and 0 / 0 follows
         tile_peak = tl.max(score, axis=0, keep_dims=True)  # [1]
         weight = tl.exp(score - tl.where(tile_peak == NOTHING, 0.0, tile_peak))  # [BLOCK_T]

@@ -16,7 +16,8 @@ from livemos.training.sources import Library
 
 def cut_loop(samples: Samples, start: int, length: int) -> Samples:
     """`length` samples from `start` on, around the end as often as needed."""
-    return np.take(samples, np.arange(start, start + length), mode="wrap")
+    piece: Samples = samples.take(np.arange(start, start + length), mode="wrap")
+    return piece
 
 
 def coloured_noise(seed: int, length: int, slope_db_per_octave: float) -> Samples:
@@ -28,7 +29,7 @@ def coloured_noise(seed: int, length: int, slope_db_per_octave: float) -> Sample
 
 
 def synthetic_music(seed: int, length: int) -> Samples:
-    """Chords of decaying harmonic tones in a steady beat, peak about 1: tonal and rhythmic as speech is, and no speech."""
+    """Chords of decaying tones in a steady beat, peak about 1: tonal and rhythmic as speech is, and no speech."""
     rng = np.random.default_rng(seed)
     beat = int(SAMPLE_RATE_HZ * rng.uniform(0.15, 0.7))
     root_hz = float(rng.uniform(80.0, 330.0))
@@ -98,7 +99,9 @@ class Hum:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, severity: float, library: Library) -> Hum:
-        return cls(ratio_db=35.0 - 38.0 * severity, mains_hz=50.0 if rng.random() < 0.6 else 60.0, dc=rng.uniform(0, 0.02))
+        return cls(
+            ratio_db=35.0 - 38.0 * severity, mains_hz=50.0 if rng.random() < 0.6 else 60.0, dc=rng.uniform(0, 0.02)
+        )
 
     def apply(self, track: Track, library: Library) -> Track:
         time = np.arange(len(track.samples)) / SAMPLE_RATE_HZ
@@ -130,9 +133,7 @@ class Talker:
         voices = [cut_loop(library.load(path), self.start_sample, length) for path in self.paths]
         mixed = np.sum([voice * gain(ACTIVE_LEVEL_DBOV - active_level_dbov(voice)) for voice in voices], axis=0)
         mixed = (mixed * gain(-self.ratio_db) / np.float32(np.sqrt(len(voices)))).astype(np.float32)
-        return replace(
-            track, samples=track.samples + mixed, noise=track.noise + mixed, talker=track.talker + mixed
-        )
+        return replace(track, samples=track.samples + mixed, noise=track.noise + mixed, talker=track.talker + mixed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ _CONCEALMENTS = ("zero", "repeat", "pitch")
 
 
 def loss_pattern(seed: int, packets: int, lost_ratio: float, mean_burst_packets: float) -> Mask:
-    """(packets,) True where lost: a two-state Gilbert chain; mean_burst_packets of 1 / (1 - lost_ratio) is Bernoulli."""
+    """(packets,) True where lost: a two-state Gilbert chain, Bernoulli for a mean burst of 1 / (1 - lost_ratio)."""
     if lost_ratio <= 0.0:
         return np.zeros(packets, np.bool_)
     leave = 1.0 / max(mean_burst_packets, 1.0 / (1.0 - lost_ratio))
@@ -45,7 +45,9 @@ class Transmission:
     fec: bool = False
 
     def apply(self, track: Track, library: Library) -> Track:
-        options = {"bitrate_bps": self.bitrate_bps, "fec": self.fec} if self.encoding.startswith("opus") else {}
+        options: dict[str, float | None] = (
+            {"bitrate_bps": self.bitrate_bps, "fec": self.fec} if self.encoding.startswith("opus") else {}
+        )
         if self.fec:
             options["expected_loss_ratio"] = self.lost_ratio
         if self.encoding.startswith("G722"):
@@ -60,7 +62,9 @@ class Transmission:
         lost = loss_pattern(self.seed, packets, self.lost_ratio, self.mean_burst_packets)
         heard = _to_rate(self._receive(payloads, lost, packet_samples), rate_hz, SAMPLE_RATE_HZ)
         mask = np.repeat(lost, self.packet_ms * SAMPLE_RATE_HZ // 1000)[: len(track.samples)]
-        audible = _AUDIBLE[("opus-fec" if self.fec else "opus") if self.encoding.startswith("opus") else self.concealment]
+        audible = _AUDIBLE[
+            ("opus-fec" if self.fec else "opus") if self.encoding.startswith("opus") else self.concealment
+        ]
         return replace(
             track,
             samples=np.pad(heard, (0, max(0, len(track.samples) - len(heard))))[: len(track.samples)],
@@ -90,10 +94,19 @@ def _to_rate(samples: Samples, from_hz: int, to_hz: int) -> Samples:
 
 def draw_loss(rng: np.random.Generator, severity: float, library: Library) -> Transmission:
     """Lost packets at 0.8 to 30 %, alone or in bursts, on plain samples or behind a codec."""
-    encoding = str(rng.choice(["L16/16000", "PCMU/8000", "PCMA/8000", "G722/8000", "opus/48000/2"], p=[0.4, 0.17, 0.08, 0.1, 0.25]))
+    encoding = str(
+        rng.choice(["L16/16000", "PCMU/8000", "PCMA/8000", "G722/8000", "opus/48000/2"], p=[0.4, 0.17, 0.08, 0.1, 0.25])
+    )
     opus = encoding.startswith("opus")
-    packet_ms, bitrate_bps = int(rng.choice([10, 20, 40, 60], p=[0.15, 0.6, 0.15, 0.1])), int(rng.choice([16, 24, 32, 48]))
-    burst, fec, concealment = float(rng.choice([1.0, 1.0, 2.0, 3.5])), bool(rng.random() < 0.35), str(rng.choice(_CONCEALMENTS))
+    packet_ms, bitrate_bps = (
+        int(rng.choice([10, 20, 40, 60], p=[0.15, 0.6, 0.15, 0.1])),
+        int(rng.choice([16, 24, 32, 48])),
+    )
+    burst, fec, concealment = (
+        float(rng.choice([1.0, 1.0, 2.0, 3.5])),
+        bool(rng.random() < 0.35),
+        str(rng.choice(_CONCEALMENTS)),
+    )
     return Transmission(
         encoding=encoding,
         packet_ms=packet_ms,

@@ -1,5 +1,5 @@
-"""A small Conformer (Gulati et al. 2020) over log-mel: strided convolutions, two blocks, attention over layers, attentive
-statistics, bounded outputs.
+"""A small Conformer (Gulati et al. 2020) over log-mel: strided convolutions, two blocks, attention over layers,
+attentive statistics, bounded outputs.
 
 Multiply-adds of one 1 s segment at the default sizes, T = 25 frames of d = 96: stem 0.5 M, projection 1.2 M, each block
 1.8 M feed-forward + 1.0 M attention + 0.8 M convolution; about 9 M in all.
@@ -146,7 +146,10 @@ class SpeechQualityConformer(nn.Module):
         self.layer_scores = nn.Parameter(torch.zeros(size.blocks + 1))
         self.score = nn.Sequential(nn.Linear(size.width, 32), nn.Tanh(), nn.Linear(32, 1))
         self.head = nn.Sequential(
-            nn.Linear(2 * size.width, size.head_width), nn.SiLU(), nn.Dropout(size.dropout), nn.Linear(size.head_width, 6)
+            nn.Linear(2 * size.width, size.head_width),
+            nn.SiLU(),
+            nn.Dropout(size.dropout),
+            nn.Linear(size.head_width, 6),
         )
         self.spread = nn.Sequential(nn.Linear(2 * size.width, 32), nn.SiLU(), nn.Linear(32, 1))
 

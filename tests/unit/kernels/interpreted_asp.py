@@ -8,11 +8,14 @@ from __future__ import annotations
 import json
 
 import torch
+
 from livemos.kernels.asp.fused import asp_fused
 from livemos.kernels.asp.reference import EPSILON, asp_reference
 
 
-def compare(name: str, h: torch.Tensor, e: torch.Tensor, lengths: torch.Tensor, epsilon: float = EPSILON, **blocks: int) -> None:
+def compare(
+    name: str, h: torch.Tensor, e: torch.Tensor, lengths: torch.Tensor, epsilon: float = EPSILON, **blocks: int
+) -> None:
     fused = asp_fused(h, e, lengths, epsilon, **blocks)
     exact = asp_reference(h.double(), e.double(), lengths, epsilon).float()
     channels = h.shape[2]
@@ -28,7 +31,9 @@ def compare(name: str, h: torch.Tensor, e: torch.Tensor, lengths: torch.Tensor, 
     print(json.dumps(row))
 
 
-def padded(batch: int, frames: int, channels: int, lengths: list[int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def padded(
+    batch: int, frames: int, channels: int, lengths: list[int]
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Random input with NaN behind every row's length."""
     h, e = torch.randn(batch, frames, channels), torch.randn(batch, frames)
     for row, length in enumerate(lengths):

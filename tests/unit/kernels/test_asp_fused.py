@@ -20,6 +20,7 @@ def cases() -> dict[str, dict[str, Any]]:
     script = Path(__file__).with_name("interpreted_asp.py")
     ran = subprocess.run(
         [sys.executable, str(script)],
+        check=False,
         env={**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -47,4 +48,4 @@ def test_the_kernel_answers_in_single_precision_for_half_precision_frames(cases:
 def test_the_package_of_kernels_imports_without_triton() -> None:
     """Users without a GPU have no Triton; importing the operators must not ask for it."""
     code = "import sys; sys.modules['triton'] = None; import livemos.kernels.operators"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, timeout=60).returncode == 0

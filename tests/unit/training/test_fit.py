@@ -1,0 +1,217 @@
+"""The loop learns, resumes exactly, and what it saves can be loaded."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from livemos.agent.errors import ConfigError
+from livemos.agent.features import LogMel
+from livemos.training import checkpoint, labels
+from livemos.training.batches import Windows
+from livemos.training.evaluate import presence_threshold
+from livemos.training.models.conformer import OUTPUTS, ConformerSize, SpeechQualityConformer
+from livemos.training.objectives import BatchTargets, Weights, family_loss
+from livemos.training.recipe import Recipe
+from livemos.training.recipes import RECIPES
+from livemos.training.simulator import FAMILY_CLIPS
+from livemos.training.tables import TableJob, build, missing_shards, read_table
+from livemos.training.train import Run, fit
+
+SMALL = ConformerSize(stem_channels=4, width=24, blocks=1, heads=2, feed_forward=32, head_width=16)
+
+
+@pytest.fixture(scope="module")
+def work(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tables of ten training families and four validation families, labelled with PESQ."""
+    folder = tmp_path_factory.mktemp("work")
+    for split, families in (("train", 10), ("val", 4)):
+        job = TableJob(data=data_folder, folder=folder / split, split=split, seed=1, families=families)
+        assert list(build(job, workers=1)) == [1]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def recipe() -> Recipe:
+    return replace(
+        RECIPES["first"],
+        name="tiny",
+        train_families=10,
+        validation_families=4,
+        steps=24,
+        batch_families=2,
+        windows_per_clip=2,
+        evaluate_every_steps=8,
+        size=SMALL,
+    )
+
+
+def nothing(step: int, terms: dict[str, float]) -> None:
+    """A report for nobody."""
+
+
+def test_labelling_goes_on_where_it_stopped(data_folder: Path, work: Path) -> None:
+    """An hour of PESQ must survive an interruption; a finished table costs nothing to ask for again."""
+    job = TableJob(data=data_folder, folder=work / "train", split="train", seed=1, families=10)
+    assert missing_shards(job) == []
+    assert list(build(job, workers=1)) == []
+    longer = replace(job, families=70)
+    assert missing_shards(longer) == [1, 2]
+
+
+def test_a_folder_of_another_seed_is_not_mixed_in(data_folder: Path, work: Path) -> None:
+    """Two simulations in one table would be a data set that no command reproduces."""
+    with pytest.raises(ConfigError, match="another --work"):
+        list(build(TableJob(data=data_folder, folder=work / "train", split="train", seed=2, families=10), workers=1))
+
+
+def test_a_table_holds_features_and_truth_of_every_clip(work: Path) -> None:
+    """A row that slips would pair one clip's sound with another's label."""
+    table = read_table(work / "train")
+    assert table.features.shape == (40, 698, 64)
+    assert {len(column) for column in table.columns.values()} == {40}
+    assert np.isnan(table.columns["pesq_wb"][32:36]).all()  # the ninth family is no speech
+    assert np.isfinite(table.columns["pesq_wb"][:32]).mean() > 0.9
+    assert json.loads(str(table.columns["damages"][1]))
+
+
+def test_a_short_table_is_refused(work: Path) -> None:
+    """Training quietly on less than the recipe says would give figures nobody can repeat."""
+    with pytest.raises(ConfigError, match="livemos train label"):
+        read_table(work / "train", families=64)
+
+
+def test_gain_moves_features_level_and_loudness_alike(work: Path) -> None:
+    """Augmentation by gain would teach that level does not matter if the target stayed behind."""
+    windows = Windows.of(read_table(work / "train"), LogMel())
+    clips, places = np.array([0]), np.array([[2]])
+    plain = windows.batch(clips, places, np.zeros(1))
+    soft = windows.batch(clips, places, np.full(1, -20.0))
+    floor = np.log(1e-5)
+    above = soft.features > floor + 0.1
+    torch.testing.assert_close(
+        plain.features[above] - soft.features[above], torch.full((int(above.sum()),), 4.605), atol=0.02, rtol=0
+    )
+    level = float(windows.targets.level_dbov[0])
+    assert float(soft.targets.loudness) == pytest.approx(float(labels.loudness(np.array(level - 20.0))), abs=1e-4)
+    assert float(soft.targets.loudness) < float(plain.targets.loudness)
+
+
+def test_every_step_of_a_family_hears_the_same_seconds_of_all_members(work: Path, recipe: Recipe) -> None:
+    """Differences inside a family are only free of the voice if the voice says the same."""
+    windows = Windows.of(read_table(work / "train"), LogMel())
+    again = windows.training_batch(recipe, 3), windows.training_batch(recipe, 3)
+    assert torch.equal(again[0].features, again[1].features)
+    ratio = again[0].targets.speech_ratio.reshape(-1, FAMILY_CLIPS, recipe.windows_per_clip)
+    assert ratio.shape[0] == recipe.batch_families
+
+
+def test_the_loss_falls_within_a_few_steps(work: Path, recipe: Recipe) -> None:
+    """The shortest proof that gradients reach the weights and point the right way."""
+    windows = Windows.of(read_table(work / "train"), LogMel())
+    run = Run.start(recipe, windows)
+    losses = [run.advance(windows)["total"] for _ in range(recipe.steps)]
+    assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:3])
+
+
+def test_a_resumed_run_ends_with_the_same_weights(work: Path, recipe: Recipe, tmp_path: Path) -> None:
+    """Otherwise an interruption changes the model that ships."""
+    for split in ("train", "val"):
+        (tmp_path / split).symlink_to(work / split)
+    through = checkpoint.load_model(fit(replace(recipe, name="through"), tmp_path, nothing))[0]
+
+    class StoppedError(Exception):
+        pass
+
+    def interrupt(step: int, terms: dict[str, float]) -> None:
+        if step == 13:
+            raise StoppedError
+
+    stopped = replace(recipe, name="stopped")
+    with pytest.raises(StoppedError):
+        fit(stopped, tmp_path, interrupt)
+    model, facts = checkpoint.load_model(fit(stopped, tmp_path, nothing))
+    for name, value in through.state_dict().items():
+        assert torch.equal(value, model.state_dict()[name]), name
+    assert facts["steps"] == recipe.steps
+    assert facts["sources"]
+    log = [json.loads(line)["step"] for line in (tmp_path / "stopped" / "log.jsonl").read_text().splitlines()]
+    assert log == [8, 16, 24]
+
+
+def test_a_checkpoint_of_another_recipe_is_not_continued(work: Path, recipe: Recipe) -> None:
+    """Changing the recipe means a new run, not half of each."""
+    windows = Windows.of(read_table(work / "train"), LogMel())
+    run = Run.start(recipe, windows)
+    run.advance(windows)
+    assert not Run.start(replace(recipe, seed=9), windows).restore(run.state())
+    assert Run.start(recipe, windows).restore(run.state())
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    """A bare unpickling error says neither which file nor what to do."""
+    (tmp_path / "model.pt").write_bytes(b"no checkpoint")
+    with pytest.raises(ConfigError, match="train again"):
+        checkpoint.load_model(tmp_path / "model.pt")
+    with pytest.raises(ConfigError, match="livemos train fit"):
+        checkpoint.load_model(tmp_path / "none.pt")
+
+
+def test_outputs_stay_inside_their_ranges_whatever_comes_in() -> None:
+    """Unbounded outputs reached 0.1 on noise alone; a score outside 1 to 5 is no MOS."""
+    torch.manual_seed(0)
+    model = SpeechQualityConformer(SMALL, torch.zeros(64), torch.ones(64)).eval()
+    with torch.no_grad():
+        outputs = model(100.0 * torch.randn(8, 98, 64))
+    named = dict(zip(OUTPUTS, outputs.unbind(1), strict=True))
+    for name in OUTPUTS[:5]:
+        assert named[name].min() >= 1.0
+        assert named[name].max() <= 5.0
+    assert named["speech_ratio"].min() >= 0.0
+    assert named["speech_ratio"].max() <= 1.0
+    assert named["mos_std"].min() > 0.0
+
+
+def test_the_spread_never_excuses_the_mean() -> None:
+    """The likelihood's gradient must reach the spread alone, or the model buys a low loss with a wide one."""
+    torch.manual_seed(0)
+    model = SpeechQualityConformer(SMALL, torch.zeros(64), torch.ones(64))
+    outputs = model(torch.randn(4, 98, 64)).reshape(4, 1, len(OUTPUTS))
+    some = torch.full((4, 1), 3.0)
+    targets = BatchTargets(
+        mos=some, weight=torch.ones(4, 1), noisiness=some, coloration=some, discontinuity=some, loudness=some,
+        speech_ratio=torch.ones(4, 1),
+    )  # fmt: skip
+    terms = family_loss(outputs, targets, Weights(), family_clips=4, with_likelihood=True)
+    terms["likelihood"].backward()
+    touched = {name for name, value in model.named_parameters() if value.grad is not None and value.grad.any()}
+    assert touched
+    assert all(name.startswith("spread") for name in touched)
+
+
+def test_windows_without_weight_do_not_count() -> None:
+    """Pauses carry no quality; a wrong score there must cost nothing."""
+    outputs = torch.full((4, 2, len(OUTPUTS)), 0.5)
+    outputs[..., :5] = 3.0
+    outputs[:, 1, :5] = 1.0
+    weight = torch.tensor([[1.0, 0.0]]).repeat(4, 1)
+    right = torch.full((4, 2), 3.0)
+    targets = BatchTargets(
+        mos=right, weight=weight, noisiness=right, coloration=right, discontinuity=right, loudness=right,
+        speech_ratio=torch.full((4, 2), 0.5),
+    )  # fmt: skip
+    terms = family_loss(outputs, targets, Weights(), family_clips=4, with_likelihood=False)
+    assert all(float(terms[name]) == 0.0 for name in ("clip", "window", "contrast", "dimension"))
+
+
+def test_the_presence_threshold_lies_between_speech_and_silence() -> None:
+    """The gate reads it from the bundle; a threshold on the wrong side silences every call."""
+    said = np.array([[0.7, 0.8, 0.05, 0.02]])
+    threshold, errors = presence_threshold(said, np.array([[0.9, 0.6, 0.0, 0.0]]))
+    assert 0.05 < threshold < 0.7
+    assert errors == 0.0
