@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import grpc
 
 _CALL_SECONDS = 5.0
+_RETRYABLE = ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "CANCELLED", "INTERNAL", "DEADLINE_EXCEEDED", "UNKNOWN")
 _BACKOFF_SECONDS = (0.25, 5.0)  # the first wait, and the longest
 _QUEUE_UPDATES = 2_000  # a slow terminal makes the agent state a gap; it does not fill this machine's memory
 
@@ -36,9 +37,10 @@ class Connected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lost:
-    """The feed ended; another attempt follows."""
+    """The feed ended; another attempt follows, unless it was refused for good."""
 
     why: str
+    final: bool = False
 
 
 FeedMessage = Connected | Lost | FeedItem | Gap
@@ -75,7 +77,7 @@ class FeedClient:
         return tuple(wire.source_from_wire(source) for source in response.sources)
 
     def start(self) -> None:
-        """Connect and begin to read; an agent that warms up is waited for. Raises AgentAwayError when nobody answers."""
+        """Connect and begin to read; wait while the agent warms up. Raises AgentAwayError when nobody answers."""
         import grpc
         from livemos.proto.quality.v1 import quality_pb2 as pb
 
@@ -88,11 +90,14 @@ class FeedClient:
         self._thread.start()
 
     def next(self, timeout_seconds: float) -> FeedMessage | None:
-        """The next message, None at the timeout."""
+        """The next message, None at the timeout. Raises AgentAwayError when the agent refused for good."""
         try:
-            return self._messages.get(timeout=max(0.0, timeout_seconds))
+            message = self._messages.get(timeout=max(0.0, timeout_seconds))
         except queue.Empty:
             return None
+        if isinstance(message, Lost) and message.final:
+            raise AgentAwayError(message.why)
+        return message
 
     def close(self) -> None:
         """End the call and the thread."""
@@ -114,6 +119,7 @@ class FeedClient:
 
         wait_seconds, longest = _BACKOFF_SECONDS
         while not self._stopping.is_set():
+            final = False
             try:
                 for message in self._feed():
                     if isinstance(message, Connected):
@@ -122,10 +128,13 @@ class FeedClient:
                 why = "the agent ended the feed"
             except grpc.RpcError as error:
                 why = _explain(self.address, error)
+                final = error.code().name not in _RETRYABLE
             except AgentAwayError as error:
                 why = str(error)
             if not self._stopping.is_set():
-                self._put(Lost(why=why))
+                self._put(Lost(why=why, final=final))
+                if final:
+                    return
                 # each client waits a little differently, so that they do not all come back at once
                 self._stopping.wait(wait_seconds * random.uniform(0.75, 1.25))
                 wait_seconds = min(longest, 2 * wait_seconds)

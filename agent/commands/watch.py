@@ -18,7 +18,7 @@ REDRAW_SECONDS = 0.25
 
 
 @app.command("watch")
-def watch(
+def watch(  # noqa: PLR0917 (one parameter an option; called by the command line alone)
     address: Annotated[str, typer.Argument(metavar="HOST:PORT", help="Where the agent listens, e.g. 127.0.0.1:50561.")],
     source: Annotated[
         list[str] | None, typer.Option("--source", "-s", help="Source id, or a pattern with *; may be repeated.")
