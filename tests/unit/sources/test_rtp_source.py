@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,9 +17,11 @@ from livemos.agent.codecs import make_encoder
 from livemos.agent.errors import SourceError
 from livemos.agent.reasons import Reason
 from livemos.agent.records import EventKind, StreamState
-from livemos.agent.rtp.packet import Packet, build
+from livemos.agent.rtp.packet import Packet, build, parse
+from livemos.agent.rtp.payload_map import PayloadMap
 from livemos.agent.sources import SOURCES
 from livemos.agent.sources.rtp import RtpSource
+from livemos.agent.sources.rtp_stream import RtpStream
 
 
 @contextmanager
@@ -93,6 +96,29 @@ def test_silence_is_told_as_stalled_and_its_end_as_resumed(sink: Any) -> None:
         send(pcmu(3))
         sink.wait_for(lambda: EventKind.MEDIA_RESUMED in stream.event_kinds() and len(stream.states) == 3)
         assert stream.states[-1] == (StreamState.ACTIVE, None)
+
+
+def test_a_sender_in_bursts_is_called_stalled_once_and_then_known(sink: Any) -> None:
+    """FFmpeg reading FLAC sends 13 packets every 0.26 s: a change of state for each burst would bury real faults."""
+    stream = RtpStream(
+        source_id="desk/1",
+        detail="",
+        labels={},
+        payload_map=PayloadMap(),
+        reorder_wait_seconds=0.06,
+        concealment="pitch",
+        sink=sink,
+        counts=Counter(),
+    )
+    for burst in range(20):
+        for number in range(13):
+            stream.hear(parse(pcmu(13 * burst + number)), 0.26 * burst)
+        for step in range(1, 13):
+            stream.watch(0.26 * burst + 0.02 * step)
+    kinds = sink.streams[0].event_kinds()
+    assert kinds == [EventKind.MEDIA_STALLED, EventKind.MEDIA_RESUMED]
+    stream.watch(0.26 * 20 + 1.0)
+    assert sink.streams[0].event_kinds()[-1] is EventKind.MEDIA_STALLED
 
 
 def test_an_idle_stream_is_closed_and_the_same_sender_opens_a_new_one(sink: Any) -> None:
