@@ -14,7 +14,7 @@ class Decoder(Protocol):
     sample_rate_hz: int  # of the samples that come out
 
     def packet_samples(self, payload: bytes) -> int:
-        """Samples (at sample_rate_hz) the payload holds. Raises CodecError when it cannot be a payload of this codec."""
+        """Samples (at sample_rate_hz) the payload holds. Raises CodecError when the codec cannot have made it."""
         ...
 
     def decode(self, payload: bytes) -> Samples:

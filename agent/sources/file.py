@@ -67,19 +67,24 @@ class FileSource:
         return dict(self._counts)
 
     def _run(self) -> None:
-        while not self._worker.stopping.is_set():
-            for file in self._files:
-                if self._worker.stopping.is_set():
-                    return
-                try:
-                    self._play(file)
-                    self._counts["read_files"] += 1
-                except (SourceError, CapacityError) as error:
-                    # one bad file does not end a folder
-                    self._counts["refused_files"] += 1
-                    _log.warning("file skipped: %s", error)
-            if not self._loop or len(self._files) == self._counts["refused_files"]:
-                return
+        while self._play_all() and self._loop:
+            pass
+
+    def _play_all(self) -> bool:
+        """One round; False when it was stopped, or when no file could be played and another round would be no better."""
+        played = False
+        for file in self._files:
+            if self._worker.stopping.is_set():
+                return False
+            try:
+                self._play(file)
+                self._counts["read_files"] += 1
+                played = True
+            except (SourceError, CapacityError, ValueError) as error:
+                # one bad file does not end a folder; ValueError: its stream of the last round is still being scored
+                self._counts["refused_files"] += 1
+                _log.warning("file skipped: %s", error)
+        return played
 
     def _play(self, file: Path) -> None:
         reader = AudioReader(file)

@@ -141,7 +141,7 @@ class _SoundDeviceCapture:
 
 def _sounddevice() -> ModuleType:
     try:
-        import sounddevice  # type: ignore[import-untyped]
+        import sounddevice
     except OSError as error:
         raise DeviceError(
             "no microphone without the PortAudio library; install it (Debian: apt-get install libportaudio2)"

@@ -84,6 +84,14 @@ def test_a_loop_goes_round_in_one_stream_until_it_is_stopped(sink: Any, tmp_path
     assert sink.streams[0].closed is not None
 
 
+def test_a_looped_folder_of_broken_files_ends(sink: Any, tmp_path: Path) -> None:
+    """Going round for ever without a sample would keep a core busy for nothing."""
+    for name in ("a.wav", "b.wav"):
+        (tmp_path / name).write_text("not audio")
+    source = run(sink, tmp_path, loop=True)
+    assert source.statistics()["refused_files"] == 2
+
+
 @pytest.mark.parametrize("suffix", ["wav", "flac", "ogg"])
 def test_what_libsndfile_reads_comes_with_its_rate_and_channels(tmp_path: Path, suffix: str) -> None:
     """The rate is never assumed: 16 kHz read as 48 kHz plays three times too fast."""
