@@ -71,7 +71,7 @@ class FileSource:
             pass
 
     def _play_all(self) -> bool:
-        """One round; False when it was stopped, or when no file could be played and another round would be no better."""
+        """One round; False when it was stopped, or when not one file could be played."""
         played = False
         for file in self._files:
             if self._worker.stopping.is_set():
