@@ -25,7 +25,8 @@ def coloured_noise(seed: int, length: int, slope_db_per_octave: float) -> Sample
     spectrum = scipy.fft.rfft(np.random.default_rng(seed).standard_normal(length, np.float32))
     hz = np.maximum(np.linspace(0.0, SAMPLE_RATE_HZ / 2, len(spectrum)), 50.0)
     shaped: Samples = scipy.fft.irfft(spectrum * (hz / 1000.0) ** (slope_db_per_octave / 6.02), n=length)
-    return (shaped / np.sqrt(np.mean(shaped**2))).astype(np.float32)
+    unit: Samples = (shaped / np.sqrt(np.mean(shaped**2))).astype(np.float32)
+    return unit
 
 
 def synthetic_music(seed: int, length: int) -> Samples:

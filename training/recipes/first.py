@@ -1,8 +1,8 @@
 """The first shipped model.   livemos train all --data DIR --work DIR --recipe first
 
-16,000 clips of 7 s = 31 h, simulated and labelled at about 0.07 s a clip and core: 19 core-minutes.
+16,000 clips of 7 s = 31 h, simulated and labelled at about 0.1 s a clip and core: 27 core-minutes.
 A step hears 8 families x 4 clips x 4 windows = 128 s; 500 steps pass every family once.
-4,500 steps = 9 passes = 576,000 windows = 160 h heard.
+5,000 steps = 10 passes = 640,000 windows = 178 h heard.
 Figures are in docs/results/, written by `livemos train probe` and `livemos train evaluate`.
 """
 
@@ -16,7 +16,7 @@ RECIPE = Recipe(
     seed=1,
     train_families=4_000,
     validation_families=192,
-    steps=4_500,
+    steps=5_000,
     batch_families=8,
     windows_per_clip=4,
     peak_learning_rate=2e-3,

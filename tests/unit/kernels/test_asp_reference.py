@@ -64,6 +64,13 @@ def test_single_precision_agrees_with_double_far_from_zero(offset: float) -> Non
     assert (single - double)[:, :72].abs().max() < 2e-6 * max(1.0, offset)
 
 
+def test_constant_frames_have_no_deviation_of_their_own() -> None:
+    """A rounded mean makes 1000.3 look as if it moved; only the corrected second pass sees that it does not."""
+    torch.manual_seed(3)
+    pooled = asp_reference(torch.full((1, 98, 4), 1000.3), torch.randn(1, 98), epsilon=1e-12)
+    torch.testing.assert_close(pooled[:, 4:], torch.full((1, 4), 1e-6), atol=1e-6, rtol=0.0)
+
+
 def test_large_scores_do_not_overflow() -> None:
     """exp of a raw score overflows float32 above 88."""
     pooled = asp_reference(torch.tensor([[[1.0], [5.0]]]), torch.tensor([[1000.0, 990.0]]))
