@@ -51,6 +51,7 @@ class FeedClient:
 
     def __init__(self, address: str, wanted: FeedFilter) -> None:
         import grpc
+
         from livemos.proto.quality.v1 import quality_pb2_grpc
 
         self.address = address
@@ -66,6 +67,7 @@ class FeedClient:
     def sources(self) -> tuple[SourceSnapshot, ...]:
         """The sources that fit, now. Raises AgentAwayError."""
         import grpc
+
         from livemos.agent.servers import wire
         from livemos.proto.quality.v1 import quality_pb2 as pb
 
@@ -79,6 +81,7 @@ class FeedClient:
     def start(self) -> None:
         """Connect and begin to read; wait while the agent warms up. Raises AgentAwayError when nobody answers."""
         import grpc
+
         from livemos.proto.quality.v1 import quality_pb2 as pb
 
         try:

@@ -129,6 +129,8 @@ def _accept_payload(row: MeterRow, payload: FeedPayload) -> None:
     if isinstance(payload, SegmentScore):
         row.segment, row.reason = payload, payload.reason
         row.history.append(payload.mos)
+        if row.state is StreamState.WAITING:
+            row.state = StreamState.ACTIVE
     elif isinstance(payload, RollingScore):
         row.state, row.media, row.call_mos = payload.state, payload.media, _call_mos(payload)
     elif payload.kind is EventKind.SOURCE_STARTED:

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
 from livemos.agent.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ REDRAW_SECONDS = 0.25
 
 
 @app.command("watch")
-def watch(  # noqa: PLR0917 (one parameter an option; called by the command line alone)
+def watch(
     address: Annotated[str, typer.Argument(metavar="HOST:PORT", help="Where the agent listens, e.g. 127.0.0.1:50561.")],
     source: Annotated[
         list[str] | None, typer.Option("--source", "-s", help="Source id, or a pattern with *; may be repeated.")
@@ -75,8 +76,9 @@ def _show_once(client: FeedClient, *, meter: bool) -> None:
         for snapshot in sources:
             print(source_line(snapshot), flush=True)
         return
-    from livemos.agent.commands.meter import Meter, MeterHeader
     from rich.console import Console
+
+    from livemos.agent.commands.meter import Meter, MeterHeader
 
     console, shown = Console(), Meter()
     shown.accept_snapshots(sources)
@@ -107,10 +109,11 @@ def _print_lines(client: FeedClient, deadline: float | None) -> None:
 
 def _show_meter(client: FeedClient, deadline: float | None) -> None:
     """The meter, redrawn when something came, at most four times a second."""
-    from livemos.agent.commands.feed_client import Connected, Lost
-    from livemos.agent.commands.meter import Meter, MeterHeader
     from rich.console import Console
     from rich.live import Live
+
+    from livemos.agent.commands.feed_client import Connected, Lost
+    from livemos.agent.commands.meter import Meter, MeterHeader
 
     console, meter = Console(), Meter()
     header = MeterHeader(server=client.address, notice="connecting")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+
 from livemos.agent.records import Samples
 from livemos.agent.resample import to_mono
 from livemos.agent.servers.errors import RequestError

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
+
 from livemos.agent.clock import Clock
 from livemos.agent.errors import ConfigError
 from livemos.agent.hub import Hub

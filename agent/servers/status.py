@@ -13,6 +13,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2  # type: ignore[import-untyped]
 from grpc_status import rpc_status
+
 from livemos.agent.errors import BundleError, CapacityError, ConfigError, LivemosError, MediaError, MissingExtraError
 from livemos.agent.servers.errors import LimitError, NotServingError, RequestError, UnknownSourceError
 

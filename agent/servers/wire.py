@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
+
 from livemos.agent.feed_filter import View
 from livemos.agent.feed_ring import Gap, MissedRange
 from livemos.agent.reasons import Reason

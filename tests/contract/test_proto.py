@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from livemos.agent.feed_filter import View
 from livemos.agent.feed_ring import Gap, MissedRange
 from livemos.agent.reasons import Reason

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import grpc
 import pytest
+
 from livemos.agent.clock import SystemClock
 from livemos.agent.hub import Hub
 from livemos.agent.records import ClipScore, EventKind, ModelDescription, Samples, SourceEvent, StreamDescription

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
+
 from livemos.agent.clock import ManualClock
 from livemos.agent.errors import CapacityError
 from livemos.agent.feed_filter import FeedFilter, View, glob_matches

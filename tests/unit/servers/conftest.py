@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import grpc
 import numpy as np
 import pytest
+
 from livemos.agent.clock import SystemClock
 from livemos.agent.hub import Hub
 from livemos.agent.reasons import Reason

@@ -13,6 +13,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
+
 from livemos.agent.hub import Hub
 from livemos.agent.reasons import Reason
 from livemos.agent.records import EventKind, MediaStatistics, StreamDescription, StreamState

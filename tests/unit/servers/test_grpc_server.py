@@ -18,6 +18,7 @@ from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
+
 from livemos.agent.errors import ConfigError
 from livemos.agent.hub import Hub
 from livemos.agent.servers.grpc_server import SERVICES, GrpcServer

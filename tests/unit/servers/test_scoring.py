@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
+
 from livemos.agent.errors import BundleError, CodecError
 from livemos.agent.servers.grpc_server import GrpcServer
 from livemos.agent.servers.scoring import ScoringLimits
