@@ -11,9 +11,9 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -80,13 +80,19 @@ class RtpSourceSettings(_SourceSettings):
 
     type: Literal["rtp"] = "rtp"
     host: str = Field("0.0.0.0", description="address to bind")
-    port: Port = Field(5_004, description="UDP port; 0 takes a free one")
+    port: Port | None = Field(None, description="UDP port, 0 takes a free one; unset: the port of the SDP")
     payload_types: dict[int, str] = Field(
         default_factory=dict, description='dynamic payload types, for example 111 = "opus/48000/2"'
     )
     sdp: Path | None = Field(None, description="session description whose audio line maps the payload types")
     idle_seconds: float = Field(30.0, gt=0, description="a stream silent for so long has ended")
     reorder_wait_seconds: float = Field(0.06, ge=0, le=5, description="how long a gap waits for late packets")
+
+    @model_validator(mode="after")
+    def _has_a_port(self) -> Self:
+        if self.port is None and self.sdp is None:
+            raise ValueError("give a port, or an sdp that names one")
+        return self
 
 
 class MicrophoneSourceSettings(_SourceSettings):

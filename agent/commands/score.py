@@ -113,7 +113,7 @@ class _Run:
                 yield row
 
     def _clips(self, paths: list[Path]) -> Iterator[tuple[Path, ClipScore]]:
-        from livemos.agent.sources.audio_file import audio_files, read_audio
+        from livemos.agent.sources.file import audio_files, read_audio
 
         for path in paths:
             try:
