@@ -152,6 +152,8 @@ class FeedClient:
             views=[wire.VIEW_NUMBERS[view] for view in self._wanted.views],
         )
         self._call = self._stub.Subscribe(request)
+        if self._stopping.is_set():
+            self._call.cancel()  # close() looked for a call before there was one
         for message in self._call:
             if message.WhichOneof("message") == "hello":
                 # listed after the feed is open, so that nothing is missed between the two
