@@ -87,7 +87,7 @@ class PipelineWriter:
         if not self._closed:
             self._closed = True
             self._entry.detail = detail
-            self._entry.stream.close(self._pipeline.clock.monotonic())
+            self._entry.stream.close()
 
     @property
     def _source_id(self) -> str:

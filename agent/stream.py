@@ -7,12 +7,15 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from livemos.agent.records import SAMPLE_RATE_HZ, AudioBlock, Samples, StreamDescription
 from livemos.agent.resample import StreamResampler
 from livemos.agent.ring import ROW_SAMPLES, RingBank
 from livemos.agent.segmenter import end_of, start_of, whole_segments
 
 _WAIT_SECONDS = 0.5  # how often a waiting file looks whether it was closed
+_RESAMPLER_SAMPLES = 96  # at 16 kHz; more than any resampler holds back (docs/audio.md)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,9 @@ class DueSegment:
 class Stream:
     """Resampler, ring row and book-keeping of one stream.
 
-    `write` and `close` belong to the source's thread, `take` and `drained` to the scoring thread.
+    Blocks are kept at their own rate until they complete a segment, then resampled in one go: the same samples, at a
+    small part of the cost of resampling every packet. `write` and `close` belong to the source's thread, `take` and
+    `drained` to the scoring thread.
     """
 
     def __init__(
@@ -46,29 +51,43 @@ class Stream:
         self._bank = bank
         self._wait_when_full = wait_when_full
         self._on_due = on_due
-        self._resampler: StreamResampler | None = None
-        self._rate_hz = 0
-        self._concealed_spans: deque[tuple[int, int]] = deque()
-        self._ready: deque[float] = deque()  # one entry per whole segment not yet taken
-        self._whole = 0
+        self._resampler = StreamResampler(SAMPLE_RATE_HZ)
+        self._base = 0  # where at 16 kHz the resampler's output begins
+        self._received = 0  # samples at the resampler's rate, those that wait included
+        self._waiting: list[Samples] = []
+        self._concealed_spans: deque[tuple[float, float]] = deque()
+        self._ready: deque[float] = deque()  # when the end of each segment not yet taken was heard
+        self._last_ready_monotonic_seconds = 0.0
+        self._reached = 0  # segments whose end has been received
+        self._whole = 0  # segments whose end lies in the ring
         self._taken = 0
         self._ended = False
         self._room = threading.Condition()
-        self.first_ready_monotonic_seconds: float | None = None
 
     def write(self, block: AudioBlock) -> None:
         """Append a block at any rate; a change of rate closes the old resampler's tail first."""
-        if block.sample_rate_hz != self._rate_hz:
-            self._append_tail(block.ready_monotonic_seconds)
-            self._rate_hz = block.sample_rate_hz
-            self._resampler = StreamResampler(block.sample_rate_hz, SAMPLE_RATE_HZ)
-        assert self._resampler is not None
-        self._append(self._resampler.push(block.samples), block.concealed, block.ready_monotonic_seconds)
+        if block.sample_rate_hz != self._resampler.from_hz:
+            self._finish_resampler()
+            self._resampler = StreamResampler(block.sample_rate_hz)
+        start = self._position()
+        self._received += len(block.samples)
+        end = self._position()
+        if block.concealed:
+            self._concealed_spans.append((start, end))
+        self._last_ready_monotonic_seconds = block.ready_monotonic_seconds
+        while end_of(self._reached) <= end:
+            late_by = (end - end_of(self._reached)) / SAMPLE_RATE_HZ
+            self._ready.append(block.ready_monotonic_seconds - late_by)
+            self._reached += 1
+        self._waiting.append(block.samples)
+        held_back = 0 if block.sample_rate_hz == SAMPLE_RATE_HZ else _RESAMPLER_SAMPLES
+        if self._wait_when_full or end - held_back >= end_of(self._whole):
+            self._resample()
 
-    def close(self, ready_monotonic_seconds: float) -> None:
-        """No more audio: what the resampler still holds is written, whole segments stay to be taken."""
+    def close(self) -> None:
+        """No more audio: what waits and what the resampler holds is written, whole segments stay to be taken."""
         if not self._ended:
-            self._append_tail(ready_monotonic_seconds)
+            self._finish_resampler()
             self._ended = True
             self._on_due()
 
@@ -78,35 +97,34 @@ class Stream:
             self._ended = True
             self._room.notify_all()
 
-    def _append_tail(self, ready_monotonic_seconds: float) -> None:
-        if self._resampler is not None:
-            self._append(self._resampler.flush(), False, ready_monotonic_seconds)
-            self._resampler = None
+    def _position(self) -> float:
+        """What was received, as an index at 16 kHz."""
+        return self._base + self._received * SAMPLE_RATE_HZ / self._resampler.from_hz
 
-    def _append(self, samples: Samples, concealed: bool, ready_monotonic_seconds: float) -> None:
-        if self._ended or not len(samples):
-            return
+    def _resample(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        if waiting:
+            self._append(self._resampler.push(waiting[0] if len(waiting) == 1 else np.concatenate(waiting)))
+
+    def _finish_resampler(self) -> None:
+        self._resample()
+        self._append(self._resampler.flush())
+        self._base = self._bank.written(self.row)
+        self._received = 0
+
+    def _append(self, samples: Samples) -> None:
         # a waiting writer brings long blocks in pieces, so that the reader can keep up inside one row
-        piece = ROW_SAMPLES // 4 if self._wait_when_full else len(samples)
+        piece = ROW_SAMPLES // 4 if self._wait_when_full else max(1, len(samples))
         for start in range(0, len(samples), piece):
-            self._append_piece(samples[start : start + piece], concealed, ready_monotonic_seconds)
-
-    def _append_piece(self, samples: Samples, concealed: bool, ready_monotonic_seconds: float) -> None:
-        if self._wait_when_full:
-            self._wait_for_room(len(samples))
-        if self.first_ready_monotonic_seconds is None:
-            self.first_ready_monotonic_seconds = ready_monotonic_seconds - len(samples) / SAMPLE_RATE_HZ
-        before = self._bank.written(self.row)
-        if concealed:
-            self._concealed_spans.append((before, before + len(samples)))
-        after = self._bank.write(self.row, samples)
-        whole = whole_segments(after)
-        if whole > self._whole:
-            for index in range(self._whole, whole):
-                late_by = (after - end_of(index)) / SAMPLE_RATE_HZ
-                self._ready.append(ready_monotonic_seconds - late_by)
-            self._whole = whole
-            self._on_due()
+            part = samples[start : start + piece]
+            if self._wait_when_full:
+                self._wait_for_room(len(part))
+            if self._ended:
+                return
+            whole = whole_segments(self._bank.write(self.row, part))
+            if whole > self._whole:
+                self._whole = whole
+                self._on_due()
 
     def _wait_for_room(self, samples: int) -> None:
         with self._room:
@@ -114,19 +132,20 @@ class Stream:
                 self._room.wait(_WAIT_SECONDS)
 
     def heard_samples(self) -> int:
-        """Samples at 16 kHz so far."""
+        """Samples at 16 kHz so far, those that wait to be resampled left out."""
         return self._bank.written(self.row)
 
     def due(self) -> int:
         """Whole segments that wait to be taken."""
-        return len(self._ready)
+        return self._whole - self._taken
 
     def take(self, out: Samples) -> DueSegment:
         """Copy the next due segment to `out` (16000,); call only when `due()` > 0."""
         index = self._taken
         whole = self._bank.read(self.row, start_of(index), out)
         concealed = self._concealed_ratio(index)
-        ready = self._ready.popleft()
+        # the last segment may end half a sample behind what was received: a resampler rounds
+        ready = self._ready.popleft() if self._ready else self._last_ready_monotonic_seconds
         with self._room:
             self._taken = index + 1
             self._room.notify_all()
@@ -141,4 +160,4 @@ class Stream:
 
     def drained(self) -> bool:
         """Ended, and every whole segment was taken."""
-        return self._ended and not self._ready
+        return self._ended and not self.due()
