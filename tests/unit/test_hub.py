@@ -287,7 +287,7 @@ def test_many_publishing_threads_lose_nothing_and_keep_the_order_of_each_source(
     hub = hub_with(*(f"s{n}" for n in range(8)), queue_items=100_000)
     listener = hub.listen()
     threads = [
-        threading.Thread(target=lambda n=n: [hub.publish(segment(f"s{n % 8}", i)) for i in range(500)])  # type: ignore[misc]
+        threading.Thread(target=lambda n=n: [hub.publish(segment(f"s{n % 8}", i)) for i in range(500)])
         for n in range(16)
     ]
     for thread in threads:
