@@ -45,6 +45,25 @@ def test_the_kernel_answers_in_single_precision_for_half_precision_frames(cases:
     assert cases["half precision"]["dtype"] == "torch.float32"
 
 
+def test_the_kernel_compiles_for_real_gpus_and_keeps_everything_in_registers(tmp_path: Path) -> None:
+    """The interpreter runs what the compiler refuses; and a kernel that spills is slower than the reference."""
+    script = Path(__file__).with_name("compiled_asp.py")
+    ran = subprocess.run(
+        [sys.executable, str(script)],
+        check=False,
+        env={**os.environ, "TRITON_CACHE_DIR": str(tmp_path), "TRITON_DEFAULT_FP_FUSION": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    rows = [json.loads(line) for line in ran.stdout.splitlines() if line.startswith("{")]
+    assert [row["target"] for row in rows] == ["sm_80 fp32", "sm_80 fp16", "sm_90 fp32", "sm_90 fp16"]
+    for row in rows:
+        assert "STACK:0" in row["usage"], row
+        assert "LOCAL:0" in row["usage"], row
+
+
 def test_the_package_of_kernels_imports_without_triton() -> None:
     """Users without a GPU have no Triton; importing the operators must not ask for it."""
     code = "import sys; sys.modules['triton'] = None; import livemos.kernels.operators"
