@@ -11,10 +11,11 @@ import tempfile
 from pathlib import Path
 
 import triton
-from livemos.kernels.asp.fused import asp_forward_kernel
 from triton.backends.compiler import GPUTarget
 from triton.backends.nvidia.compiler import get_ptxas
 from triton.compiler import ASTSource
+
+from livemos.kernels.asp.fused import asp_forward_kernel
 
 
 def main() -> None:
