@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import TYPE_CHECKING, Annotated
@@ -49,6 +50,9 @@ def watch(
             (_show_meter if meter else _print_lines)(client, deadline)
     except KeyboardInterrupt:
         pass  # how a watch is meant to end
+    except BrokenPipeError:
+        # the reader has seen enough (`| head`); what Python still holds for it goes nowhere, without complaint
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _address(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import signal
@@ -311,6 +312,21 @@ def test_ctrl_c_ends_a_watch_with_code_zero_and_no_traceback(server: GrpcServer,
         watch.send_signal(signal.SIGINT)
         _, errors = watch.communicate(timeout=10)
     assert (watch.returncode, errors) == (0, "")
+
+
+def test_a_reader_that_has_seen_enough_ends_the_watch_without_complaint(server: GrpcServer, hub: Hub) -> None:
+    """`livemos watch ... | head -1` is a normal thing to write."""
+    publish_once_watched(hub)
+    with subprocess.Popen(command(server.address), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watch:
+        assert watch.stdout is not None
+        assert watch.stderr is not None
+        assert watch.stdout.readline()
+        watch.stdout.close()
+        while watch.poll() is None:
+            hub.publish(SEGMENT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                watch.wait(0.05)
+        assert (watch.returncode, watch.stderr.read()) == (0, "")
 
 
 def test_on_a_terminal_the_meter_is_drawn_with_server_and_model(server: GrpcServer, hub: Hub) -> None:
