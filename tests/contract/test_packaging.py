@@ -62,7 +62,7 @@ def test_every_room_ships_its_types(room: str) -> None:
 
 def test_the_public_names_are_sorted_importable_and_each_has_a_home() -> None:
     """What `livemos.agent` promises is one list."""
-    import livemos.agent as agent
+    from livemos import agent
 
     assert agent.__all__ == sorted(agent.__all__)
     assert set(agent.__all__) == set(agent._HOMES)

@@ -58,7 +58,10 @@ def test_sources_of_all_layers_add_up(tmp_path: Path) -> None:
         ('[[sources]]\ntype = "rtp"\nname = "a"\nprt = 1\n', r"sources.0.rtp.prt.*did you mean 'port'"),
         ('[[sources]]\ntype = "sip"\nname = "a"\n', r"sources.0.*'rtp', 'microphone', 'file', 'stdin'"),
         ('[[sources]]\ntype = "rtp"\nname = "a/b"\n', r"sources.0.rtp.name"),
-        ('[[sources]]\ntype="rtp"\nname="a"\nport=1\n[[sources]]\ntype="rtp"\nname="a"\nport=2\n', r"two sources are named 'a'"),
+        (
+            '[[sources]]\ntype="rtp"\nname="a"\nport=1\n[[sources]]\ntype="rtp"\nname="a"\nport=2\n',
+            r"two sources are named 'a'",
+        ),
         ('[[sources]]\ntype = "rtp"\nname = "a"\n', r"sources.0.rtp.*give a port, or an sdp"),
         ("grpc = [", r"not valid TOML"),
     ],
