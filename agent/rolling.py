@@ -101,9 +101,9 @@ class RollingBank:
 
     def _recent(self, rows: npt.NDArray[np.intp], segments: int) -> _Columns:
         """The last `segments` of each row."""
+        # slots not yet written hold NaN: a segment that never came counts as unscored and is left out of `due`
         newest = self._count[rows, None] - 1 - np.arange(segments)[None, :]
         values = self._values[rows[:, None], newest % self._history].astype(np.float64)  # (B, segments, 7)
-        values[newest < 0] = np.nan
         scored = ~np.isnan(values[:, :, MOS])
         count = scored.sum(axis=1)
         filled = np.where(scored[:, :, None], values, 0.0)

@@ -298,6 +298,20 @@ def test_the_cap_on_streams_refuses_the_newest_and_a_used_name_is_an_error(
     assert len(_segments(running.until_ended("a"))) == 1
 
 
+def test_a_new_stream_does_not_inherit_the_windows_of_the_one_before(
+    bench: Callable[..., Bench], noise: Callable[..., Samples]
+) -> None:
+    """With room for one stream the second call gets the first one's place in memory, and nothing else of it."""
+    running = bench(1)
+    for name in ("first", "second"):
+        writer = _open(running, name)
+        writer.write(_block(noise(24_000)))
+        writer.close()
+        payloads = running.until_ended(name)
+    rolling = [p for p in payloads if isinstance(p, RollingScore)]
+    assert [score.windows[-1].scored_segments for score in rolling] == [1, 2]
+
+
 def test_ready_time_is_when_the_last_sample_of_the_segment_was_played_out(
     bench: Callable[..., Bench], noise: Callable[..., Samples]
 ) -> None:

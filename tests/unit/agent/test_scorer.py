@@ -62,6 +62,12 @@ def test_a_segment_scores_the_same_alone_and_in_a_batch_of_64(scorer: Scorer, no
     assert together.reasons == [one.reasons[0] for one in alone]
 
 
+@pytest.mark.parametrize("rate", [8_000, 22_050, 48_000])
+def test_the_last_whole_segment_of_a_clip_is_scored_at_every_rate(scorer: Scorer, rate: int) -> None:
+    """The resampler holds a few milliseconds back; a clip of exactly two seconds still has three segments."""
+    assert len(scorer.score(_speechlike(2.0, rate), rate).segments) == 3
+
+
 def test_stereo_is_the_mean_of_its_channels(scorer: Scorer) -> None:
     """The stated rule; two equal channels are the mono clip."""
     mono = _speechlike(2.0, 16_000)

@@ -54,6 +54,21 @@ def test_only_segments_that_pass_the_gate_are_put_to_the_network(
     assert np.isnan(scores.values[[0, 2]]).all()
 
 
+def test_each_answer_is_that_of_its_own_sound(graphless_bundle: Bundle, noise: Callable[..., Samples]) -> None:
+    """With silence in front, the features of the second and third segment must be theirs."""
+
+    class Loudness(_Engine):
+        def score(self, features: Features) -> Outputs:
+            return np.array([_row(mos=float(np.clip(row.mean() / 4 + 3, 1, 5))) for row in features], np.float32)
+
+    segments = np.stack([np.zeros(16_000, np.float32), noise(16_000, 0.01), noise(16_000, 0.3)])
+    scorer = SegmentScorer(graphless_bundle, Loudness([]))
+    scores = scorer.score(segments, np.zeros(3, np.float32))
+    alone = [scorer.score(row[None], np.zeros(1, np.float32)).values[0, MOS] for row in segments[1:]]
+    assert scores.values[1:, MOS].tolist() == alone
+    assert alone[0] < alone[1] - 0.5
+
+
 def test_sound_without_speech_keeps_its_speech_ratio_and_gets_no_mos(
     graphless_bundle: Bundle, noise: Callable[..., Samples]
 ) -> None:
