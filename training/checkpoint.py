@@ -29,7 +29,8 @@ def load(path: Path) -> dict[str, Any]:
     except FileNotFoundError as missing:
         raise ConfigError(f"checkpoint {path} is missing; run `livemos train fit` first") from missing
     except Exception as damaged:  # torch raises zip, pickle and key errors alike
-        raise ConfigError(f"checkpoint {path} cannot be read ({damaged}); train again") from damaged
+        reason = str(damaged).partition("\n")[0]
+        raise ConfigError(f"checkpoint {path} cannot be read ({reason}); train again") from damaged
     return content
 
 

@@ -108,5 +108,5 @@ def presence_threshold(said: npt.NDArray[Any], truth: npt.NDArray[Any]) -> tuple
     speech, silence = said[truth >= _SPEECH_RATIO], said[truth <= _SILENT_RATIO]
     if not speech.size or not silence.size:
         return 0.2, float("nan")
-    threshold = min(0.5, np.floor(100.0 * float(np.quantile(speech, _REFUSED_SPEECH_RATIO))) / 100.0)
+    threshold = min(0.5, float(np.floor(100.0 * np.quantile(speech, _REFUSED_SPEECH_RATIO))) / 100.0)
     return threshold, float((silence >= threshold).mean())

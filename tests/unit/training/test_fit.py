@@ -214,6 +214,7 @@ def test_the_presence_threshold_lies_between_speech_and_silence() -> None:
     said = np.array([[0.3, 0.8, 0.05, 0.02]])
     threshold, passed = presence_threshold(said, np.array([[0.9, 0.6, 0.0, 0.0]]))
     assert 0.05 < threshold <= 0.31
+    assert type(threshold) is float  # a checkpoint holds no objects of numpy
     assert passed == 0.0
     lowest, passed = presence_threshold(said, np.array([[0.9, 0.6, 0.5, 0.0]]))
     assert lowest <= 0.06
