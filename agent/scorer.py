@@ -35,6 +35,7 @@ from livemos.agent.resample import StreamResampler, to_mono
 from livemos.agent.segment_scorer import SegmentScorer
 from livemos.agent.segmenter import end_of, start_of, whole_segments
 
+LEAST_SPEECH_SECONDS = 0.5  # one bark in a minute of traffic is no call
 _BATCH_SEGMENTS = 64
 _DIMENSIONS = ("mos", "noisiness", "coloration", "discontinuity", "loudness")
 
@@ -137,16 +138,19 @@ class ScoringStream:
 
 
 def clip_score(segments: Sequence[SegmentScore], seconds: float, sample_rate_hz: int, model_id: str) -> ClipScore:
-    """The speech-weighted mean of the scored segments; mos_std is the weighted root mean square of theirs.
+    """The speech-weighted mean of the scored segments, unset below LEAST_SPEECH_SECONDS of speech in them; mos_std is the weighted root mean square of theirs.
 
     (The errors of overlapping segments of one voice go together, so averaging does not shrink the doubt.)
     """
     scored = [segment for segment in segments if segment.mos is not None]
-    ratios = [segment.speech_ratio or 0.0 for segment in segments]
-    # each segment answers for its stride; the first and the last also for the half second at the clip's ends
-    speech_seconds = STRIDE_SECONDS * (sum(ratios) + (ratios[0] + ratios[-1]) / 2) if ratios else 0.0
-    if not scored:
-        reason = _most_common([segment.reason for segment in segments]) or Reason.TOO_SHORT
+    speech_seconds = _speech_seconds([segment.speech_ratio or 0.0 for segment in segments])
+    judged_seconds = _speech_seconds(
+        [(segment.speech_ratio or 0.0) * (segment.mos is not None) for segment in segments]
+    )
+    if judged_seconds < LEAST_SPEECH_SECONDS:
+        reason = (
+            Reason.NO_SPEECH if scored else _most_common([segment.reason for segment in segments]) or Reason.TOO_SHORT
+        )
         return ClipScore(
             seconds=seconds,
             speech_seconds=speech_seconds,
@@ -173,6 +177,11 @@ def clip_score(segments: Sequence[SegmentScore], seconds: float, sample_rate_hz:
         model_id=model_id,
         segments=tuple(segments),
     )
+
+
+def _speech_seconds(ratios: Sequence[float]) -> float:
+    """Each segment answers for its stride, the first and the last also for the half second at the clip's ends."""
+    return STRIDE_SECONDS * (sum(ratios) + (ratios[0] + ratios[-1]) / 2) if ratios else 0.0
 
 
 def _most_common(reasons: Sequence[Reason | None]) -> Reason | None:

@@ -138,6 +138,14 @@ def test_a_clip_is_the_speech_weighted_mean_of_its_scored_segments() -> None:
     assert clip.speech_seconds == pytest.approx(0.5 * (0.9 + 0.3) + 0.5 * 0.9 / 2)
 
 
+def test_a_clip_with_less_than_half_a_second_of_speech_is_no_speech() -> None:
+    """One segment in which a door sounded like a voice must not give a minute of music its score."""
+    silent = [_segment(index, None, 0.0, Reason.NO_SPEECH) for index in range(1, 20)]
+    clip = clip_score([_segment(0, 2.0, 0.4), *silent], 10.5, 16_000, "m")
+    assert (clip.mos, clip.reason) == (None, Reason.NO_SPEECH)
+    assert clip_score([_segment(0, 2.0, 0.9), *silent], 10.5, 16_000, "m").mos == pytest.approx(2.0)
+
+
 def test_an_unscored_clip_carries_the_reason_most_of_its_segments_have() -> None:
     """One silent second before a minute of music does not make the clip silent."""
     segments = [
