@@ -138,7 +138,9 @@ class ScoringStream:
 
 
 def clip_score(segments: Sequence[SegmentScore], seconds: float, sample_rate_hz: int, model_id: str) -> ClipScore:
-    """The speech-weighted mean of the scored segments, unset below LEAST_SPEECH_SECONDS of speech in them; mos_std is the weighted root mean square of theirs.
+    """The speech-weighted mean of the scored segments, unset below LEAST_SPEECH_SECONDS of speech in them.
+
+    mos_std is the weighted root mean square of theirs.
 
     (The errors of overlapping segments of one voice go together, so averaging does not shrink the doubt.)
     """
