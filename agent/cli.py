@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from importlib.metadata import EntryPoint, entry_points, version
 from typing import Annotated, Any
@@ -83,10 +82,6 @@ def main() -> None:
         if extra is None:
             raise
         _refuse(extra)
-    except BrokenPipeError:
-        # the reader of our output has gone (`| head`): not an error of ours
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
 
 
 def _refuse(error: LivemosError) -> None:

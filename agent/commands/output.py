@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
@@ -33,6 +34,20 @@ def print_rows(
 
     `headings` are the columns a table shows and what stands above them, where all columns would not fit a screen.
     """
+    try:
+        _print_rows(rows, columns, output_format, headings)
+    except BrokenPipeError:
+        silence_output()
+
+
+def silence_output() -> None:
+    """The reader of our output has gone (`| head`): that is no error of ours, and nothing more is to be printed."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _print_rows(
+    rows: Iterable[Row], columns: Sequence[str], output_format: Format, headings: Mapping[str, str] | None
+) -> None:
     if output_format is Format.TABLE:
         _print_table(rows, headings or {column: column.replace("_", " ") for column in columns})
     elif output_format is Format.CSV:

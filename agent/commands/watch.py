@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from livemos.agent.commands.output import silence_output
 from livemos.agent.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -51,8 +51,7 @@ def watch(
     except KeyboardInterrupt:
         pass  # how a watch is meant to end
     except BrokenPipeError:
-        # the reader has seen enough (`| head`); what Python still holds for it goes nowhere, without complaint
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence_output()
 
 
 def _address(text: str) -> str:

@@ -69,6 +69,18 @@ def test_score_segments_have_a_row_each_with_its_start() -> None:
     assert all(row["mos"] is None or isinstance(row["mos"], float) for row in rows)
 
 
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    """`livemos score --segments ... | head -n 1` ends quietly with exit code 0."""
+    command = [sys.executable, "-m", "livemos.agent", "score", "--segments", str(CLEAN), str(CLEAN)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        assert running.stdout.readline().decode().startswith("file,start_seconds")
+        running.stdout.close()
+        assert running.stderr.read() == b""
+        assert running.wait(40) == 0
+
+
 def _silence(folder: Path) -> Path:
     return _write(folder, "a.wav", np.zeros(32_000, np.float32))
 
