@@ -36,7 +36,7 @@ from livemos.agent.segment_scorer import SegmentScorer, SegmentScores
 from livemos.agent.segmenter import start_of
 from livemos.agent.stream import DueSegment, Stream
 
-LARGEST_BATCH = 64
+LARGEST_BATCH = 16  # beyond it an engine call gains nothing, and the first of a batch wait for the last
 _COALESCE_SECONDS = 0.004  # segments of other streams that fall due meanwhile share the engine call
 _IDLE_SECONDS = 0.25
 _JOIN_SECONDS = 5.0
