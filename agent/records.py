@@ -45,6 +45,18 @@ class EventKind(Enum):
     DEVICE_BACK = "device_back"
     SEGMENTS_REFUSED = "segments_refused"
     MODEL_FAILED = "model_failed"
+    TIMESTAMP_BACKWARD = "timestamp_backward"
+    CLOCK_RATE_MISMATCH = "clock_rate_mismatch"
+    SSRC_CHANGED = "ssrc_changed"
+    SSRC_COLLISION = "ssrc_collision"
+    SOURCE_MOVED = "source_moved"
+    PTIME_CHANGED = "ptime_changed"
+    TELEPHONE_EVENT = "telephone_event"
+    MEDIA_RATE_LOW = "media_rate_low"
+    MEDIA_RATE_HIGH = "media_rate_high"
+    MEDIA_RATE_RESTORED = "media_rate_restored"
+    CAPTURE_LOSS = "capture_loss"
+    DECRYPTION_FAILED = "decryption_failed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +98,12 @@ class MediaStatistics:
     reordered_packets: int | None = None
     jitter_seconds: float | None = None
     playout_delay_seconds: float | None = None  # the listener profile's, reported apart from latency
+    network_mos: float | None = None  # what the network alone allows, 1 to 5 (agent/rtp/network_mos.py)
+    discarded_packets: int | None = None  # arrived, but not played: late, or refused by their codec
+    recovered_packets: int | None = None  # lost, but heard through in-band FEC or RED
+    stray_packets: int | None = None  # of this SSRC, but of no sequence of it
+    rfc_jitter_seconds: float | None = None  # without exclusions, to compare with RTCP
+    clock_drift_ppm: float | None = None  # the sender's clock against this one; positive: the sender is fast
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,26 @@ class Decoder(Protocol):
         """
         ...
 
+    def recoverable_samples(self, next_payload: bytes) -> int:
+        """Samples before `next_payload` that it carries a second time; 0 for codecs without in-band FEC."""
+        ...
+
+    def is_pause(self, payload: bytes) -> bool:
+        """True when the payload announces a pause and holds no frame (Opus DTX)."""
+        ...
+
+
+class MemorylessPayload:
+    """What codecs answer whose packets neither repeat earlier ones nor announce pauses."""
+
+    def recoverable_samples(self, next_payload: bytes) -> int:
+        """0: every payload speaks for itself."""
+        return 0
+
+    def is_pause(self, payload: bytes) -> bool:
+        """False: these codecs pause by sending nothing, or RFC 3389 packets."""
+        return False
+
 
 class Encoder(Protocol):
     """Samples to payloads: for the simulator, the demo and the load generator."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from livemos.agent.codecs.base import MemorylessPayload
 from livemos.agent.codecs.concealment import Concealer
 from livemos.agent.errors import CodecError
 from livemos.agent.records import Samples
@@ -71,7 +72,7 @@ def to_int16(samples: Samples) -> npt.NDArray[np.int16]:
     return linear
 
 
-class G711Decoder:
+class G711Decoder(MemorylessPayload):
     """Either law; `values` is its table of 256."""
 
     clock_rate_hz = sample_rate_hz = 8_000

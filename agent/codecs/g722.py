@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from livemos.agent.codecs.base import MemorylessPayload
 from livemos.agent.codecs.concealment import Concealer
 from livemos.agent.codecs.g711 import to_int16
 from livemos.agent.errors import CodecError
@@ -32,7 +33,7 @@ def _context(mode: str, options: dict[str, str]) -> AudioCodecContext:
     return context
 
 
-class G722Decoder:
+class G722Decoder(MemorylessPayload):
     clock_rate_hz = 8_000
     sample_rate_hz = 16_000
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from livemos.agent.codecs.base import MemorylessPayload
 from livemos.agent.codecs.concealment import Concealer
 from livemos.agent.codecs.g711 import to_int16
 from livemos.agent.errors import CodecError
 from livemos.agent.records import Samples
 
 
-class L16Decoder:
+class L16Decoder(MemorylessPayload):
     """`channels` 1 or 2 in, mono out."""
 
     def __init__(self, sample_rate_hz: int, channels: int, concealer: Concealer) -> None:

@@ -24,6 +24,7 @@ _FRAME_SAMPLES_48K = (  # by the TOC's configuration number, RFC 6716 section 3.
     *(480, 960) * 2,  # hybrid: super-wide, full band
     *(120, 240, 480, 960) * 4,  # CELT: narrow, wide, super-wide, full band
 )
+_FIRST_CELT_CONFIGURATION = 16  # without SILK there is no in-band FEC
 _LONGEST_PACKET_SAMPLES_48K = 5760  # 120 ms
 
 
@@ -39,6 +40,52 @@ def packet_samples_48k(payload: bytes) -> int:
     if not 0 < samples <= _LONGEST_PACKET_SAMPLES_48K:
         raise CodecError(f"an Opus packet lasts 2.5 to 120 ms, its TOC says {samples / 48:g} ms")
     return samples
+
+
+def has_redundancy(payload: bytes) -> bool:
+    """True when the packet's SILK frames carry the frames before them again: in-band FEC (RFC 6716 section 4.2.4)."""
+    if not payload or payload[0] >> 3 >= _FIRST_CELT_CONFIGURATION:
+        return False
+    begin = _first_frame(payload)
+    if begin is None or begin >= len(payload):
+        return False
+    # SILK's header: an activity bit for each of its 20 ms frames, then the redundancy flag; a side channel alike
+    frames = max(1, _FRAME_SAMPLES_48K[payload[0] >> 3] // 960)
+    header = payload[begin]
+    side = bool(payload[0] & 4) and bool(header >> (6 - 2 * frames) & 1) if frames <= 3 else False
+    return bool(header >> (7 - frames) & 1) or side
+
+
+def is_dtx(payload: bytes) -> bool:
+    """True for a packet without a frame: its length alone proves it (RFC 6716 section 3.2.1); longer is no proof."""
+    code = payload[0] & 3 if payload else 3
+    return len(payload) == 1 if code in (0, 1) else code == 2 and len(payload) == 2
+
+
+def _first_frame(payload: bytes) -> int | None:
+    """Index of the first octet of the first frame, None when the framing ends early (RFC 6716 section 3.2)."""
+    code = payload[0] & 3
+    if code < 2:
+        return 1
+    if code == 2:
+        return None if len(payload) < 2 else 1 + _length_octets(payload[1])
+    if len(payload) < 2:
+        return None
+    position, count = 2, payload[1]
+    if count & 0x40:  # padding: octets of 255 go on
+        while position < len(payload) and payload[position] == 255:
+            position += 1
+        position += 1
+    if count & 0x80:  # lengths of all frames but the last
+        for _ in range((count & 63) - 1):
+            if position >= len(payload):
+                return None
+            position += _length_octets(payload[position])
+    return position
+
+
+def _length_octets(first: int) -> int:
+    return 2 if first >= 252 else 1
 
 
 @functools.cache
@@ -109,6 +156,12 @@ class OpusDecoder:
         if next_payload:
             return self._run(next_payload, whole, fec=True)[:samples]
         return self._run(None, whole, fec=False)[:samples]
+
+    def recoverable_samples(self, next_payload: bytes) -> int:
+        return self.packet_samples(next_payload) if has_redundancy(next_payload) else 0
+
+    def is_pause(self, payload: bytes) -> bool:
+        return is_dtx(payload)
 
     def _run(self, payload: bytes | None, samples: int, *, fec: bool) -> Samples:
         out = np.zeros(samples, np.float32)

@@ -28,10 +28,11 @@ class Role(Enum):
     AUDIO = "audio"
     COMFORT_NOISE = "comfort_noise"  # RFC 3389: silence until the next packet
     TELEPHONE_EVENT = "telephone_event"  # RFC 4733: keys, no audio
+    REDUNDANT = "redundant"  # RFC 2198: audio, and earlier audio again
     UNKNOWN = "unknown"  # nothing says what it is, or nothing here decodes it
 
 
-_SPECIAL = {"cn": Role.COMFORT_NOISE, "telephone-event": Role.TELEPHONE_EVENT}
+_SPECIAL = {"cn": Role.COMFORT_NOISE, "telephone-event": Role.TELEPHONE_EVENT, "red": Role.REDUNDANT}
 
 
 class PayloadMap:

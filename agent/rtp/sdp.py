@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from livemos.agent.codecs import Encoding, codec_of
 from livemos.agent.errors import CodecError, SdpError
 
-_IGNORED_ENCODINGS = ("red", "ulpfec", "rtx")  # listed beside the audio codecs, carrying no audio of their own
+_IGNORED_ENCODINGS = ("ulpfec", "rtx")  # listed beside the audio codecs, carrying no audio of their own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +105,7 @@ def _supported(text: str, where: str) -> bool:
         encoding = Encoding.parse(text)
     except CodecError as error:
         raise SdpError(f"{where}: {error}") from error
-    if encoding.key in ("cn", "telephone-event"):
+    if encoding.key in ("cn", "telephone-event", "red"):
         return True
     if encoding.key in _IGNORED_ENCODINGS:
         return False

@@ -38,6 +38,7 @@ class SequenceTracker:
         self._highest_number = 0  # the 16-bit number that belongs to _highest
         self._seen = 0  # bit k: the packet with number _highest - k has come; 0 before the stream exists
         self.unique_packets = self.duplicate_packets = self.reordered_packets = self.stray_packets = 0
+        self.cycles = 0  # wraps of the 16-bit number; a restart is none
 
     @property
     def established(self) -> bool:
@@ -57,6 +58,34 @@ class SequenceTracker:
     def lost_packets(self) -> int:
         """Expected less those that came at least once; never negative."""
         return max(0, self.expected_packets - self.unique_packets)
+
+    @property
+    def cumulative_lost(self) -> int:
+        """RFC 3550 section 6.4.1, to compare with RTCP: duplicates count as received, so it may be negative."""
+        return self.expected_packets - self.unique_packets - self.duplicate_packets
+
+    @property
+    def probation_packets(self) -> int:
+        """Held because no neighbour has come yet."""
+        return len(self._probation)
+
+    @property
+    def highest_number(self) -> int:
+        """The newest sequence number, 16 bits; meaningful once established."""
+        return self._highest_number
+
+    @property
+    def base_number(self) -> int:
+        """The first sequence number, 16 bits; meaningful once established."""
+        return self._base & 0xFFFF
+
+    def missing(self, sequence_number: int, near: int) -> int | None:
+        """Extended number of a packet that never came, `near` an extended number of the same sequence; else None."""
+        extended = extend16(sequence_number, near)
+        step = extended - self._highest
+        if extended < self._base or step > 0 or self._seen >> -step & 1:
+            return None
+        return extended
 
     def place(self, packet: Packet, arrival_seconds: float) -> list[Placed]:
         """Packets that found their place through this one: none (held, duplicate), one, or a few at once."""
@@ -107,6 +136,8 @@ class SequenceTracker:
     ) -> list[Placed]:
         step = extended - self._highest
         if step > 0:
+            if self._seen and not restarted and packet.sequence_number < self._highest_number:
+                self.cycles += 1
             self._seen = ((self._seen << step) | 1) & ((1 << _REMEMBERED_PACKETS) - 1)
             self._highest, self._highest_number = extended, packet.sequence_number
         elif self._seen >> -step & 1:

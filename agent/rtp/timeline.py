@@ -19,8 +19,11 @@ from livemos.agent.rtp.payload_map import PayloadMap, Role
 from livemos.agent.rtp.wraparound import difference32
 
 LONGEST_FILL_SECONDS = 2.0  # of concealment and silence together, for one gap
+LONGEST_REST_SECONDS = 30.0  # of silence that the sender announced by comfort noise
+LONGEST_PACKET_SECONDS = 0.25  # no codec here packs more; a longer payload is damage or an attack
 PAUSE_TOLERANCE_SECONDS, PAUSE_TOLERANCE_RATIO = 0.2, 0.2
-_SLIPS_BEFORE_EVENT = 8
+SLIPS_BEFORE_EVENT = 50  # packets whose timestamps agree on another clock, before it is believed
+_COMFORT_SEED = 3389
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +59,20 @@ class MediaTimeline:
         self.packet_ticks = 0  # duration of the last audio packet on its clock
         self._missing_packets = 0  # since the last audio packet
         self._slips = 0
+        self._slip_step = 0  # ticks from packet to packet, of the slips counted
         self._reported: set[int] = set()  # unknown payload types
         self.events: list[SessionEvent] = []
         self.codec: str | None = None
         self.undescribed_payload_type: int | None = None  # of the newest packet, when nothing here decodes it
         self.quiet = False  # the sender announced a pause: comfort noise, or an Opus packet without a frame
         self.invalid_payloads = 0
+        self.recovered_packets = 0  # lost, but decoded from the in-band FEC of the next
+        self.observed_clock_rate_hz: int | None = None  # of timestamps that run at another rate than the codec's clock
+        self._comfort_level_dbov: float | None = None
+        self._comfort = np.random.default_rng(_COMFORT_SEED)  # the same noise on every run
+        self._event_timestamp: int | None = None  # of the key press that is going on
+        self._ptime_ticks = 0
+        self._new_ptime: tuple[int, int] = 0, 0  # ticks, packets of that length in a row
 
     @property
     def packet_seconds(self) -> float:
@@ -78,19 +89,24 @@ class MediaTimeline:
         self._missing_packets += missing_packets
         if restarted:
             self._anchor, self._missing_packets = None, 0
+            self._event_timestamp = None
         role = self._map.role_of(packet.payload_type)
         if role is Role.UNKNOWN:
             self._note_unknown(packet.payload_type)
             return []
         self.undescribed_payload_type = None
         if role is Role.TELEPHONE_EVENT:
+            self._note_key_press(packet)
             return []
         if role is Role.COMFORT_NOISE:
-            self.quiet = True
-            return self._rest(packet, arrival_seconds, ready_seconds)
+            blocks = self._rest(packet, arrival_seconds, ready_seconds)
+            self.quiet, self._comfort_level_dbov = True, -float(packet.payload[0] & 0x7F)
+            return blocks
         decoder = self._decoder_for(packet.payload_type)
         try:
             samples = decoder.packet_samples(packet.payload)
+            if samples > LONGEST_PACKET_SECONDS * decoder.sample_rate_hz:
+                raise CodecError(f"a packet of {samples / decoder.sample_rate_hz:g} s cannot be")
             blocks = self._bridge(decoder, packet, arrival_seconds, ready_seconds)
             audio = decoder.decode(packet.payload)
         except CodecError:
@@ -100,8 +116,31 @@ class MediaTimeline:
             return []
         self.packet_ticks = samples * decoder.clock_rate_hz // decoder.sample_rate_hz
         self._anchor = _Anchor(packet.timestamp, arrival_seconds, self.packet_ticks)
-        self.quiet = self.codec is not None and self.codec.lower().startswith("opus") and len(packet.payload) <= 2
+        self.quiet, self._comfort_level_dbov = decoder.is_pause(packet.payload), None
+        if not self.quiet:
+            self._watch_ptime(decoder)
         return [*blocks, self._block(decoder, audio, ready_seconds)]
+
+    def _note_key_press(self, packet: Packet) -> None:
+        """One event for all packets of a press: they share its timestamp (RFC 4733 section 2.2.1)."""
+        if packet.timestamp != self._event_timestamp:
+            self._event_timestamp = packet.timestamp
+            # which key it was is the caller's secret: card numbers and codes are dialled this way
+            self.events.append(SessionEvent(EventKind.TELEPHONE_EVENT, "a key or tone was signalled"))
+
+    def _watch_ptime(self, decoder: Decoder) -> None:
+        """Two packets of a new length make a change; one alone is the end of a talk spurt."""
+        ticks, seen = self._new_ptime
+        if self.packet_ticks == self._ptime_ticks:
+            self._new_ptime = 0, 0
+            return
+        self._new_ptime = self.packet_ticks, seen + 1 if self.packet_ticks == ticks else 1
+        if self._ptime_ticks and self._new_ptime[1] < 2:
+            return
+        if self._ptime_ticks:
+            before, after = (1_000 * each / decoder.clock_rate_hz for each in (self._ptime_ticks, self.packet_ticks))
+            self.events.append(SessionEvent(EventKind.PTIME_CHANGED, f"packets of {before:g} ms became {after:g} ms"))
+        self._ptime_ticks = self.packet_ticks
 
     def _note_unknown(self, payload_type: int) -> None:
         self.undescribed_payload_type = payload_type
@@ -124,7 +163,8 @@ class MediaTimeline:
         if self._decoder is not None:
             self.events.append(SessionEvent(EventKind.CODEC_CHANGED, f"{self.codec} to {encoding}"))
             if decoder.clock_rate_hz != self._decoder.clock_rate_hz:
-                self._anchor = None
+                self._anchor, self._ptime_ticks = None, 0
+            self._slips, self.observed_clock_rate_hz = 0, None
         self._decoder, self._payload_type, self.codec = decoder, payload_type, str(encoding)
         return decoder
 
@@ -147,7 +187,7 @@ class MediaTimeline:
         step = difference32(packet.timestamp, anchor.end)
         lost_ticks = missing * self.packet_ticks
         if missing == 0 and step == 0:
-            self._slips = 0
+            self._slips, self.observed_clock_rate_hz = 0, None
             return []
         rest_ticks = step - lost_ticks
         if missing and step >= 0 and rest_ticks <= 0:
@@ -156,16 +196,36 @@ class MediaTimeline:
         elif rest_ticks < 0 or not self._passed(rest_ticks, anchor, packet, arrival_seconds, decoder.clock_rate_hz):
             self._note_step(rest_ticks, packet, anchor, decoder.clock_rate_hz)
             rest_ticks = 0
-        longest_ticks = round(LONGEST_FILL_SECONDS * decoder.clock_rate_hz)
+        announced = self._comfort_level_dbov is not None and not missing
+        longest_ticks = round((LONGEST_REST_SECONDS if announced else LONGEST_FILL_SECONDS) * decoder.clock_rate_hz)
         lost_ticks = min(lost_ticks, longest_ticks)
         rest_ticks = min(rest_ticks, longest_ticks - lost_ticks)
         blocks = []
         if lost_samples := _samples(lost_ticks, decoder):
-            made = decoder.conceal(lost_samples, packet.payload)
-            blocks.append(self._block(decoder, made, ready_seconds, concealed=True))
+            blocks += self._conceal(decoder, lost_samples, packet, ready_seconds)
         if rest_samples := _samples(rest_ticks, decoder):
-            blocks.append(self._block(decoder, np.zeros(rest_samples, np.float32), ready_seconds))
+            blocks.append(self._block(decoder, self._silence(rest_samples), ready_seconds))
         return blocks
+
+    def _conceal(self, decoder: Decoder, samples: int, packet: Packet, ready_seconds: float) -> list[AudioBlock]:
+        """What replaces lost audio: made up first, then what the packet behind the gap carries of it again."""
+        audible = self._map.role_of(packet.payload_type) is Role.AUDIO
+        recovered = min(samples, decoder.recoverable_samples(packet.payload)) if audible else 0
+        made = decoder.conceal(samples, packet.payload if recovered else None)
+        blocks = []
+        if samples > recovered:
+            blocks.append(self._block(decoder, made[: samples - recovered], ready_seconds, concealed=True))
+        if recovered:
+            self.recovered_packets += 1
+            blocks.append(self._block(decoder, made[samples - recovered :], ready_seconds))
+        return blocks
+
+    def _silence(self, samples: int) -> Samples:
+        """Digital silence, or white noise at the level the sender asked for (RFC 3389 section 3: -dBov)."""
+        if self._comfort_level_dbov is None:
+            return np.zeros(samples, np.float32)
+        noise = self._comfort.standard_normal(samples).astype(np.float32)
+        return noise * np.float32(10 ** (self._comfort_level_dbov / 20))
 
     def _passed(
         self, rest_ticks: int, anchor: _Anchor, packet: Packet, arrival_seconds: float, clock_rate_hz: int
@@ -185,15 +245,23 @@ class MediaTimeline:
         """A step that no time explains: an event when it is large, or when small ones come packet after packet."""
         seconds = rest_ticks / clock_rate_hz
         if abs(seconds) >= PAUSE_TOLERANCE_SECONDS:
-            way = "forward" if seconds > 0 else "back"
-            detail = f"the timestamp went {way} by {abs(seconds):.3f} s without time passing"
-            self.events.append(SessionEvent(EventKind.TIMESTAMP_JUMP, detail))
+            if seconds > 0:
+                detail = f"the timestamp went forward by {seconds:.3f} s without time passing"
+                self.events.append(SessionEvent(EventKind.TIMESTAMP_JUMP, detail))
+            else:
+                detail = f"the timestamp went back by {-seconds:.3f} s"
+                self.events.append(SessionEvent(EventKind.TIMESTAMP_BACKWARD, detail))
             return
-        self._slips += 1
-        if self._slips == _SLIPS_BEFORE_EVENT:
-            ticks = difference32(packet.timestamp, anchor.timestamp)
-            detail = f"timestamps advance by {ticks} for packets of {self.packet_ticks}: is {self.codec} right?"
-            self.events.append(SessionEvent(EventKind.TIMESTAMP_JUMP, detail))
+        ticks = difference32(packet.timestamp, anchor.timestamp)
+        self._slips = self._slips + 1 if ticks == self._slip_step else 1
+        self._slip_step = ticks
+        if self._slips == SLIPS_BEFORE_EVENT and ticks > 0:
+            self.observed_clock_rate_hz = round(clock_rate_hz * ticks / self.packet_ticks)
+            detail = (
+                f"timestamps run at {self.observed_clock_rate_hz} Hz, those of {self.codec} at {clock_rate_hz} Hz; "
+                "time is taken from the samples"
+            )
+            self.events.append(SessionEvent(EventKind.CLOCK_RATE_MISMATCH, detail))
 
     @staticmethod
     def _block(decoder: Decoder, samples: Samples, ready_seconds: float, *, concealed: bool = False) -> AudioBlock:

@@ -61,6 +61,11 @@ _MEDIA_OPTIONALS = (
     "late_packets",
     "duplicate_packets",
     "reordered_packets",
+    "network_mos",
+    "discarded_packets",
+    "recovered_packets",
+    "stray_packets",
+    "clock_drift_ppm",
 )
 
 
@@ -161,6 +166,7 @@ def _media_to_wire(media: MediaStatistics) -> pb.MediaStatistics:
     return pb.MediaStatistics(
         jitter=None if media.jitter_seconds is None else duration(media.jitter_seconds),
         playout_delay=None if media.playout_delay_seconds is None else duration(media.playout_delay_seconds),
+        rfc_jitter=None if media.rfc_jitter_seconds is None else duration(media.rfc_jitter_seconds),
         **_fields(media, _MEDIA_OPTIONALS),
     )
 
@@ -168,6 +174,7 @@ def _media_to_wire(media: MediaStatistics) -> pb.MediaStatistics:
 def _media_from_wire(wire: pb.MediaStatistics) -> MediaStatistics:
     return MediaStatistics(
         jitter_seconds=seconds(wire.jitter) if wire.HasField("jitter") else None,
+        rfc_jitter_seconds=seconds(wire.rfc_jitter) if wire.HasField("rfc_jitter") else None,
         playout_delay_seconds=seconds(wire.playout_delay) if wire.HasField("playout_delay") else None,
         **_set_fields(wire, _MEDIA_OPTIONALS),
     )

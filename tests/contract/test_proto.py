@@ -82,6 +82,12 @@ MEDIA = MediaStatistics(
     reordered_packets=2,
     jitter_seconds=0.00125,
     playout_delay_seconds=0.06,
+    network_mos=4.25,
+    discarded_packets=3,
+    recovered_packets=4,
+    stray_packets=5,
+    rfc_jitter_seconds=0.0025,
+    clock_drift_ppm=-12.5,
 )
 ROLLING = RollingScore(
     source_id="a",

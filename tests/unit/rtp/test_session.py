@@ -166,23 +166,23 @@ def test_at_most_two_seconds_of_silence_are_made_for_one_gap(pcmu: PacketMaker) 
     assert listener.seconds() == pytest.approx(2.06)
 
 
-@pytest.mark.parametrize("jump", [8_000, -48_000])
-def test_a_jump_that_no_time_explains_is_an_event_and_no_silence(pcmu: PacketMaker, jump: int) -> None:
+@pytest.mark.parametrize(("jump", "kind"), [(8_000, EventKind.TIMESTAMP_JUMP), (-48_000, EventKind.TIMESTAMP_BACKWARD)])
+def test_a_jump_that_no_time_explains_is_an_event_and_no_silence(pcmu: PacketMaker, jump: int, kind: EventKind) -> None:
     """The sender's clock was set anew, as bridges do on a transfer."""
     listener = Listener()
     listener.hear([pcmu(9), pcmu(10), *(pcmu(number, number * 160 + jump) for number in (11, 12, 13))])
     assert listener.seconds() == 0.1
-    assert listener.events() == [EventKind.TIMESTAMP_JUMP]
+    assert listener.events() == [kind]
 
 
 @pytest.mark.parametrize("advance", [320, 80])
 def test_timestamps_at_the_wrong_clock_change_no_audio_and_are_told_once(pcmu: PacketMaker, advance: int) -> None:
     """Senders that count G.722 at 16 kHz, or Opus at 24 kHz, are many."""
     listener = Listener()
-    listener.hear(pcmu(number, number * advance) for number in range(50))
-    assert listener.seconds() == 1.0
+    listener.hear(pcmu(number, number * advance) for number in range(100))
+    assert listener.seconds() == 2.0
     assert listener.silent_seconds() == 0
-    assert listener.events() == [EventKind.TIMESTAMP_JUMP]
+    assert listener.events() == [EventKind.CLOCK_RATE_MISMATCH]
 
 
 def test_a_restart_of_the_sequence_is_followed_without_invented_loss(pcmu: PacketMaker) -> None:
@@ -223,7 +223,9 @@ def test_comfort_noise_opens_a_span_of_silence(pcmu: PacketMaker) -> None:
     assert listener.session.quiet
     listener.hear([pcmu(4, 3 * 160 + 8_000), pcmu(5, 4 * 160 + 8_000)], start=0.04 + 1.0)
     assert not listener.session.quiet
-    assert listener.silent_seconds() == pytest.approx(1.0)
+    (rest,) = [block.samples for block in listener.blocks if len(block.samples) > 160]
+    assert len(rest) == 8_000
+    assert 20 * np.log10(rest.std()) == pytest.approx(-60, abs=0.5)
     assert listener.session.statistics().lost_packets == 0
 
 
@@ -284,10 +286,11 @@ def test_opus_runs_on_48000_ticks_and_hears_its_fec(pcmu: PacketMaker) -> None:
         if number != 30
     )
     listener.end()
-    (concealed,) = [block for block in listener.blocks if block.concealed]
     assert listener.seconds() == 1.0
-    assert concealed.sample_rate_hz == 16_000
-    assert concealed.samples.std() > 0.1
+    assert listener.seconds(concealed=True) == 0
+    assert listener.blocks[30].sample_rate_hz == 16_000
+    assert listener.blocks[30].samples.std() > 0.1
+    assert listener.session.statistics().recovered_packets == 1
 
 
 def test_a_flood_behind_a_gap_is_not_kept_without_end(pcmu: PacketMaker) -> None:

@@ -41,6 +41,18 @@ class EventKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     EVENT_KIND_DEVICE_BACK: _ClassVar[EventKind]
     EVENT_KIND_SEGMENTS_REFUSED: _ClassVar[EventKind]
     EVENT_KIND_MODEL_FAILED: _ClassVar[EventKind]
+    EVENT_KIND_TIMESTAMP_BACKWARD: _ClassVar[EventKind]
+    EVENT_KIND_CLOCK_RATE_MISMATCH: _ClassVar[EventKind]
+    EVENT_KIND_SSRC_CHANGED: _ClassVar[EventKind]
+    EVENT_KIND_SSRC_COLLISION: _ClassVar[EventKind]
+    EVENT_KIND_SOURCE_MOVED: _ClassVar[EventKind]
+    EVENT_KIND_PTIME_CHANGED: _ClassVar[EventKind]
+    EVENT_KIND_TELEPHONE_EVENT: _ClassVar[EventKind]
+    EVENT_KIND_MEDIA_RATE_LOW: _ClassVar[EventKind]
+    EVENT_KIND_MEDIA_RATE_HIGH: _ClassVar[EventKind]
+    EVENT_KIND_MEDIA_RATE_RESTORED: _ClassVar[EventKind]
+    EVENT_KIND_CAPTURE_LOSS: _ClassVar[EventKind]
+    EVENT_KIND_DECRYPTION_FAILED: _ClassVar[EventKind]
 
 class SourceState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -88,6 +100,18 @@ EVENT_KIND_DEVICE_LOST: EventKind
 EVENT_KIND_DEVICE_BACK: EventKind
 EVENT_KIND_SEGMENTS_REFUSED: EventKind
 EVENT_KIND_MODEL_FAILED: EventKind
+EVENT_KIND_TIMESTAMP_BACKWARD: EventKind
+EVENT_KIND_CLOCK_RATE_MISMATCH: EventKind
+EVENT_KIND_SSRC_CHANGED: EventKind
+EVENT_KIND_SSRC_COLLISION: EventKind
+EVENT_KIND_SOURCE_MOVED: EventKind
+EVENT_KIND_PTIME_CHANGED: EventKind
+EVENT_KIND_TELEPHONE_EVENT: EventKind
+EVENT_KIND_MEDIA_RATE_LOW: EventKind
+EVENT_KIND_MEDIA_RATE_HIGH: EventKind
+EVENT_KIND_MEDIA_RATE_RESTORED: EventKind
+EVENT_KIND_CAPTURE_LOSS: EventKind
+EVENT_KIND_DECRYPTION_FAILED: EventKind
 SOURCE_STATE_UNSPECIFIED: SourceState
 SOURCE_STATE_WAITING: SourceState
 SOURCE_STATE_ACTIVE: SourceState
@@ -234,7 +258,7 @@ class RollingWindow(_message.Message):
     def __init__(self, window: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., mos: _Optional[float] = ..., mos_std: _Optional[float] = ..., mos_minimum: _Optional[float] = ..., mos_p05: _Optional[float] = ..., noisiness: _Optional[float] = ..., coloration: _Optional[float] = ..., discontinuity: _Optional[float] = ..., loudness: _Optional[float] = ..., scored_segments: _Optional[int] = ..., unscored_segments: _Optional[int] = ..., coverage_ratio: _Optional[float] = ..., speech_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., reason: _Optional[_Union[Reason, str]] = ...) -> None: ...
 
 class MediaStatistics(_message.Message):
-    __slots__ = ("codec", "received_packets", "expected_packets", "lost_packets", "late_packets", "duplicate_packets", "reordered_packets", "jitter", "playout_delay")
+    __slots__ = ("codec", "received_packets", "expected_packets", "lost_packets", "late_packets", "duplicate_packets", "reordered_packets", "jitter", "playout_delay", "network_mos", "discarded_packets", "recovered_packets", "stray_packets", "rfc_jitter", "clock_drift_ppm")
     CODEC_FIELD_NUMBER: _ClassVar[int]
     RECEIVED_PACKETS_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_PACKETS_FIELD_NUMBER: _ClassVar[int]
@@ -244,6 +268,12 @@ class MediaStatistics(_message.Message):
     REORDERED_PACKETS_FIELD_NUMBER: _ClassVar[int]
     JITTER_FIELD_NUMBER: _ClassVar[int]
     PLAYOUT_DELAY_FIELD_NUMBER: _ClassVar[int]
+    NETWORK_MOS_FIELD_NUMBER: _ClassVar[int]
+    DISCARDED_PACKETS_FIELD_NUMBER: _ClassVar[int]
+    RECOVERED_PACKETS_FIELD_NUMBER: _ClassVar[int]
+    STRAY_PACKETS_FIELD_NUMBER: _ClassVar[int]
+    RFC_JITTER_FIELD_NUMBER: _ClassVar[int]
+    CLOCK_DRIFT_PPM_FIELD_NUMBER: _ClassVar[int]
     codec: str
     received_packets: int
     expected_packets: int
@@ -253,7 +283,13 @@ class MediaStatistics(_message.Message):
     reordered_packets: int
     jitter: _duration_pb2.Duration
     playout_delay: _duration_pb2.Duration
-    def __init__(self, codec: _Optional[str] = ..., received_packets: _Optional[int] = ..., expected_packets: _Optional[int] = ..., lost_packets: _Optional[int] = ..., late_packets: _Optional[int] = ..., duplicate_packets: _Optional[int] = ..., reordered_packets: _Optional[int] = ..., jitter: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., playout_delay: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    network_mos: float
+    discarded_packets: int
+    recovered_packets: int
+    stray_packets: int
+    rfc_jitter: _duration_pb2.Duration
+    clock_drift_ppm: float
+    def __init__(self, codec: _Optional[str] = ..., received_packets: _Optional[int] = ..., expected_packets: _Optional[int] = ..., lost_packets: _Optional[int] = ..., late_packets: _Optional[int] = ..., duplicate_packets: _Optional[int] = ..., reordered_packets: _Optional[int] = ..., jitter: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., playout_delay: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., network_mos: _Optional[float] = ..., discarded_packets: _Optional[int] = ..., recovered_packets: _Optional[int] = ..., stray_packets: _Optional[int] = ..., rfc_jitter: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., clock_drift_ppm: _Optional[float] = ...) -> None: ...
 
 class Rolling(_message.Message):
     __slots__ = ("source_id", "sequence", "segment_index", "end_sample", "ready_time", "windows", "level_dbov", "state", "media", "model_id")

@@ -1,0 +1,39 @@
+"""Caps against floods: how much one port, one sender and one second may bring (RFC 3550 section 9)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caps:
+    """What one port takes; what is beyond is shed and counted under the cap's name."""
+
+    sources: int = 4_096
+    new_ssrcs_per_second: int = 200
+    packets_per_second: int = 200_000
+    bytes_per_second: int = 200_000_000
+    source_packets_per_second: int = 1_000  # 2.5 ms packets are 400 a second
+    source_bytes_per_second: int = 1_000_000
+    datagram_bytes: int = 9_000
+
+
+class Budget:
+    """`per_second` units in any second, counted in whole seconds of the clock handed in."""
+
+    __slots__ = ("_per_second", "_second", "_used")
+
+    def __init__(self, per_second: int) -> None:
+        self._per_second = per_second
+        self._second = -1
+        self._used = 0
+
+    def take(self, units: int, now_seconds: float) -> bool:
+        """False when the second's budget is used up; refused units are not counted against it."""
+        second = int(now_seconds)
+        if second != self._second:
+            self._second, self._used = second, 0
+        if self._used + units > self._per_second:
+            return False
+        self._used += units
+        return True

@@ -1,0 +1,105 @@
+"""What the network alone allows: the E-model's listening quality, ITU-T G.107 (narrow band), G.107.1 (wide band).
+
+R = 93.2 - Id - Ie,eff with every other parameter at its default; Ie,eff = Ie + (95 - Ie) Ppl / (Ppl / BurstR + Bpl).
+Wide band: the scale ends at 129 and R / 1.29 goes through the same curve. Loss counts after recovery (FEC, RED) and
+together with what the listener's buffer discarded. An unknown codec has no network MOS: that of G.711 would be a guess.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+
+DEFAULT_R = 93.2
+_WIDEBAND_SCALE = 1.29
+
+
+class Standing(Enum):
+    """What a codec's values rest on."""
+
+    STANDARD = "standard"  # values of G.113
+    ACADEMIC = "academic"  # measured and published, not in a Recommendation
+    ASSUMED = "assumed"  # taken over from a related codec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodecImpairment:
+    """ie: equipment impairment without loss; bpl: robustness to loss, both on the scale of R."""
+
+    ie: float
+    bpl: float
+    wideband: bool
+    standing: Standing
+    source: str
+
+
+_G711 = CodecImpairment(
+    ie=0.0, bpl=25.1, wideband=False, standing=Standing.STANDARD, source="G.113 App. I, G.711 with App. I concealment"
+)
+IMPAIRMENTS: dict[str, CodecImpairment] = {
+    "pcmu": _G711,
+    "pcma": _G711,
+    "l16/8000": CodecImpairment(
+        ie=0.0, bpl=25.1, wideband=False, standing=Standing.ASSUMED, source="as G.711 with the same concealment"
+    ),
+    "l16": CodecImpairment(
+        ie=0.0, bpl=25.1, wideband=True, standing=Standing.ASSUMED, source="reference of G.107.1, loss as G.711"
+    ),
+    "g722": CodecImpairment(
+        ie=13.0, bpl=25.1, wideband=True, standing=Standing.ASSUMED, source="G.113 App. IV at 64 kbit/s, loss as G.711"
+    ),
+    "opus": CodecImpairment(
+        ie=10.67, bpl=9.79, wideband=True, standing=Standing.ACADEMIC, source="measured, 40 kbit/s VBR, random loss"
+    ),
+}
+
+
+def impairment_of(codec: str) -> CodecImpairment | None:
+    """`codec` as an rtpmap writes it ("PCMU/8000"); None when nothing is known of it."""
+    name, _, rest = codec.lower().partition("/")
+    return IMPAIRMENTS.get(f"{name}/{rest.partition('/')[0]}") or IMPAIRMENTS.get(name)
+
+
+def effective_impairment(values: CodecImpairment, loss_ratio: float, burst_ratio: float = 1.0) -> float:
+    """Ie,eff for a loss_ratio of 0 to 1. Raises ValueError outside."""
+    if not 0.0 <= loss_ratio <= 1.0:
+        raise ValueError(f"loss_ratio is 0 to 1, got {loss_ratio}")
+    percent = 100.0 * loss_ratio
+    return values.ie + (95.0 - values.ie) * percent / (percent / max(1.0, burst_ratio) + values.bpl)
+
+
+def delay_impairment(one_way_seconds: float) -> float:
+    """Idd of G.107 section 7.4 for the absolute delay, sensitivity at its default: 0 up to 100 ms."""
+    if one_way_seconds <= 0.1:
+        return 0.0
+    x = math.log2(one_way_seconds / 0.1)
+    return float(25.0 * ((1.0 + x**6) ** (1 / 6) - 3.0 * (1.0 + (x / 3.0) ** 6) ** (1 / 6) + 2.0))
+
+
+def mos_of(r: float) -> float:
+    """G.107 Annex B, held at 1 where its cubic dips below."""
+    if r <= 0.0:
+        return 1.0
+    if r >= 100.0:
+        return 4.5
+    return max(1.0, 1.0 + 0.035 * r + 7e-6 * r * (r - 60.0) * (100.0 - r))
+
+
+def burst_ratio(lost_packets: int, bursts: int, loss_ratio: float) -> float:
+    """Mean length of the observed bursts over that of random loss, 1 / (1 - Ppl); at least 1."""
+    if not bursts:
+        return 1.0
+    return max(1.0, lost_packets / bursts * (1.0 - loss_ratio))
+
+
+def network_mos(
+    codec: str, *, loss_ratio: float, burst_ratio: float = 1.0, one_way_seconds: float | None = None
+) -> float | None:
+    """MOS-LQE; with a measured delay MOS-CQE. None for a codec without values."""
+    values = impairment_of(codec)
+    if values is None:
+        return None
+    delay = 0.0 if one_way_seconds is None else delay_impairment(one_way_seconds)
+    base, scale = (129.0, _WIDEBAND_SCALE) if values.wideband else (DEFAULT_R, 1.0)
+    return mos_of((base - delay - effective_impairment(values, loss_ratio, burst_ratio)) / scale)
