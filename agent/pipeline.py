@@ -37,7 +37,7 @@ from livemos.agent.segmenter import start_of
 from livemos.agent.stream import DueSegment, Stream
 
 LARGEST_BATCH = 16  # beyond it an engine call gains nothing, and the first of a batch wait for the last
-_COALESCE_SECONDS = 0.004  # segments of other streams that fall due meanwhile share the engine call
+_COALESCE_SECONDS = 0.01  # what falls due meanwhile shares the engine call
 _IDLE_SECONDS = 0.25
 _JOIN_SECONDS = 5.0
 _FAILURE_EVENT_SECONDS = 10.0  # a failing engine is one event per stream and interval, not one per segment

@@ -1,7 +1,7 @@
 """A process of its own that plays N calls as RTP into a socket: `python -m livemos.agent.commands.load_generator`.
 
-Every call sends a packet each 20 ms. As unrelated calls do, they begin at different times: evenly over half a second, so
-that their segments do not all fall due at once.
+Every call sends a packet each 20 ms. As unrelated calls do, they begin at different times, evenly over half a second:
+their segments do not all fall due at once.
 """
 
 from __future__ import annotations
