@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -87,6 +87,17 @@ class RtpSourceSettings(_SourceSettings):
     sdp: Path | None = Field(None, description="session description whose audio line maps the payload types")
     idle_seconds: float = Field(30.0, gt=0, description="a stream silent for so long has ended")
     reorder_wait_seconds: float = Field(0.06, ge=0, le=5, description="how long a gap waits for late packets")
+    addresses: Literal["pin", "learn_once", "follow"] = Field(
+        "follow", description="when a sender's address changes: keep the first, hear one sender only, or follow"
+    )
+    group: str | None = Field(None, description="multicast group to join; unset: the SDP's, where it names one")
+    interface: str | None = Field(None, description="interface of the group, for example eth0")
+    group_sources: tuple[str, ...] = Field((), description="senders of the group (source-specific multicast)")
+    srtp_suite: Literal[
+        "AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32", "AEAD_AES_128_GCM", "AEAD_AES_256_GCM"
+    ] = Field("AES_CM_128_HMAC_SHA1_80", description="suite of srtp_key")
+    srtp_key: SecretStr | None = Field(None, description="base64 of master key and salt, as SDES writes it")
+    srtp_roc: int = Field(0, ge=0, lt=2**32, description="the senders' roll-over counter when listening begins")
 
     @model_validator(mode="after")
     def _has_a_port(self) -> Self:

@@ -1,4 +1,4 @@
-"""Who may speak for an SSRC: normal forms of addresses and the policy for a sender that moves (RFC 3550 section 8.2)."""
+"""Who may speak for an SSRC: normal forms of addresses, and the policy for senders that move (RFC 3550, 8.2)."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from livemos.agent.records import EventKind
 LOWEST_RATIO, HIGHEST_RATIO = 0.9, 1.1
 WINDOW_SECONDS = 1.0
 WINDOWS_BEFORE_EVENT = 2
+LONGEST_WINDOW_SECONDS = 2.0
 
 
 class MediaRate:
@@ -26,12 +27,16 @@ class MediaRate:
         self.ratio: float | None = None  # of the last whole window
         self.state: EventKind | None = None  # MEDIA_RATE_LOW or MEDIA_RATE_HIGH while it lasts
 
-    def heard(self, media_seconds: float, now_seconds: float) -> EventKind | None:
-        """`media_seconds` of audio, concealed or not, and of explained silence became known at `now_seconds`."""
+    def heard(self, filled_seconds: float, media_seconds: float, now_seconds: float) -> EventKind | None:
+        """A packet of `media_seconds` was played at `now_seconds`, behind `filled_seconds` of what lay before it."""
         if self._start_seconds is None:
             self._start_seconds = now_seconds
+        self._media_seconds += filled_seconds
         event = None
-        if now_seconds - self._start_seconds >= WINDOW_SECONDS:
+        if now_seconds - self._start_seconds > LONGEST_WINDOW_SECONDS:
+            self.interrupted()  # an outage is loss, not a rate
+            self._start_seconds = now_seconds
+        elif now_seconds - self._start_seconds >= WINDOW_SECONDS:
             # measured from packet to packet, so a window that ends between two packets is not a packet short
             event = self._judge(self._media_seconds / (now_seconds - self._start_seconds))
             self._start_seconds, self._media_seconds = now_seconds, 0.0

@@ -38,12 +38,13 @@ _SPECIAL = {"cn": Role.COMFORT_NOISE, "telephone-event": Role.TELEPHONE_EVENT, "
 class PayloadMap:
     """Payload type to encoding; configured entries go before static ones.
 
+    static: False leaves the numbers of RFC 3551 out: everything that is not configured is unknown.
     configured: for example {111: "opus/48000/2", 101: "telephone-event/8000"}. Raises CodecError for an encoding that
     is not well formed, has no codec here, or has a number that RTP cannot carry.
     """
 
-    def __init__(self, configured: Mapping[int, str] | None = None) -> None:
-        self._encodings = {number: Encoding.parse(text) for number, text in STATIC.items()}
+    def __init__(self, configured: Mapping[int, str] | None = None, *, static: bool = True) -> None:
+        self._encodings = {number: Encoding.parse(text) for number, text in STATIC.items()} if static else {}
         for number, text in (configured or {}).items():
             if not 0 <= number <= 127 or 64 <= number <= 95:
                 raise CodecError(

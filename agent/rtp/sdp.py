@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 from livemos.agent.codecs import Encoding, codec_of
 from livemos.agent.errors import CodecError, SdpError
+from livemos.agent.rtp.seal import SUITES, SrtpKey
 
+_PLAIN, _SEALED = ("RTP/AVP", "RTP/AVPF"), ("RTP/SAVP", "RTP/SAVPF")
+_DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
 _IGNORED_ENCODINGS = ("ulpfec", "rtx")  # listed beside the audio codecs, carrying no audio of their own
 
 
@@ -16,6 +19,7 @@ class SdpDescription:
     """The first m=audio with a port.
 
     payload_types: number to encoding as rtpmap writes it; static numbers without an rtpmap are left out.
+    What stands at media level goes before what the session says.
     parameters: fmtp lines, by payload type. ptime_ms is a hint only (RFC 8866 section 6.4).
     """
 
@@ -24,6 +28,12 @@ class SdpDescription:
     payload_types: dict[int, str]
     parameters: dict[int, str]
     ptime_ms: float | None = None
+    maxptime_ms: float | None = None
+    direction: str = "sendrecv"
+    rtcp_port: int | None = None  # a=rtcp (RFC 3605); None: the port behind the media's, or the same with rtcp_mux
+    rtcp_mux: bool = False
+    source_filter: tuple[str, ...] = ()  # the only senders of a multicast group (RFC 4570)
+    keys: tuple[SrtpKey, ...] = ()  # a=crypto lines with a suite livemos opens (RFC 4568)
 
 
 def parse_sdp(text: str, *, where: str = "the SDP") -> SdpDescription:
@@ -40,9 +50,15 @@ def parse_sdp(text: str, *, where: str = "the SDP") -> SdpDescription:
             continue
         if port > 65_535:
             raise SdpError(f"{where}: port {port} does not exist; use 1 to 65535")
-        if fields[2] not in ("RTP/AVP", "RTP/AVPF"):
+        if fields[2] not in (*_PLAIN, *_SEALED):
             raise SdpError(f"{where}: {fields[2]} is not plain RTP; let the bridge send RTP/AVP to livemos")
-        return _describe(port, fields[3:], session, lines, where)
+        description = _describe(port, fields[3:], session, lines, where)
+        if fields[2] in _SEALED and not description.keys:
+            raise SdpError(
+                f"{where}: {fields[2]} is not plain RTP and no a=crypto line has a suite livemos opens "
+                f"({', '.join(SUITES)}); keys of DTLS-SRTP never pass a listener"
+            )
+        return description
     raise SdpError(f"{where}: no m=audio line with a port; give the description of an audio session")
 
 
@@ -66,11 +82,15 @@ def _sections(text: str, where: str) -> tuple[list[str], list[tuple[str, list[st
 
 def _describe(port: int, offered: list[str], session: list[str], lines: list[str], where: str) -> SdpDescription:
     maps = _numbered(lines, "a=rtpmap:", where)
+    both = [*session, *lines]
+    mux = "a=rtcp-mux" in both
     payload_types: dict[int, str] = {}
     for number_text in offered:
         if not number_text.isdigit() or int(number_text) > 127:
             raise SdpError(f"{where}: payload type {number_text} does not exist; use 0 to 127")
         number = int(number_text)
+        if mux and 64 <= number <= 95:
+            raise SdpError(f"{where}: payload type {number} is RTCP on a port with a=rtcp-mux (RFC 5761 section 4)")
         if number not in maps:
             if number >= 96:
                 raise SdpError(f'{where}: payload type {number} has no "a=rtpmap:{number} NAME/CLOCK" line')
@@ -78,14 +98,46 @@ def _describe(port: int, offered: list[str], session: list[str], lines: list[str
         if _supported(maps[number], where):
             payload_types[number] = maps[number]
     connection = _last(lines, "c=") or _last(session, "c=")
-    ptime = _last(lines, "a=ptime:")
+    ptime, maxptime = _last(lines, "a=ptime:"), _last(lines, "a=maxptime:")
+    rtcp = _last(lines, "a=rtcp:")
     return SdpDescription(
         address=_address(connection, where),
         port=port,
         payload_types=payload_types,
         parameters=_numbered(lines, "a=fmtp:", where),
         ptime_ms=_milliseconds(ptime, where),
+        maxptime_ms=_milliseconds(maxptime, where),
+        direction=next((line[2:] for line in reversed(both) if line[2:] in _DIRECTIONS), "sendrecv"),
+        rtcp_port=_port(rtcp, where),
+        rtcp_mux=mux,
+        source_filter=_source_filter(_last(lines, "a=source-filter:") or _last(session, "a=source-filter:")),
+        keys=_keys([line for line in lines if line.startswith("a=crypto:")], where),
     )
+
+
+def _port(text: str | None, where: str) -> int | None:
+    if text is None:
+        return None
+    port = text.split()[0] if text.split() else ""
+    if not port.isdigit() or not 0 < int(port) <= 65_535:
+        raise SdpError(f'{where}: "a=rtcp:{text}" does not name a port')
+    return int(port)
+
+
+def _source_filter(text: str | None) -> tuple[str, ...]:
+    """Senders of " incl IN IP4 GROUP SENDER..." (RFC 4570 section 3); excluding filters cannot be joined."""
+    fields = text.split() if text else []
+    return tuple(fields[4:]) if fields[:2] == ["incl", "IN"] else ()
+
+
+def _keys(lines: list[str], where: str) -> tuple[SrtpKey, ...]:
+    """Of "a=crypto:TAG SUITE inline:KEY[|lifetime]"; suites unknown here are passed over, a broken key is an error."""
+    keys = []
+    for line in lines:
+        _, suite, parameters, *_ = [*line.split(), "", "", ""]
+        if suite in SUITES and parameters.startswith("inline:"):
+            keys.append(SrtpKey.parse(suite, parameters.removeprefix("inline:"), where=where))
+    return tuple(keys)
 
 
 def _numbered(lines: list[str], prefix: str, where: str) -> dict[int, str]:

@@ -87,7 +87,7 @@ class RtpSession:
 
     def push(self, packet: Packet, arrival_monotonic_seconds: float) -> list[AudioBlock]:
         """Blocks that this packet completes; arrivals never go back."""
-        blocks = self.tick(arrival_monotonic_seconds)
+        blocks = self._give_up_due(arrival_monotonic_seconds)
         for arrived in self._sequence.place(packet, arrival_monotonic_seconds):
             if self._next is None:
                 self._next = self._sequence.base
@@ -107,7 +107,7 @@ class RtpSession:
         blocks += self._play_in_order(arrival_monotonic_seconds)
         while len(self._waiting) > MAX_WAITING_PACKETS:
             blocks += self._give_up_one_gap(arrival_monotonic_seconds)
-        self._watch_rate(blocks, arrival_monotonic_seconds)
+        self._watch_rate(blocks)
         return blocks
 
     def _unpack(self, placed: Placed) -> Placed:
@@ -139,14 +139,14 @@ class RtpSession:
             self._recovered_red += 1
         return replace(placed, packet=replace(packet, payload_type=primary.payload_type, payload=primary.payload))
 
-    def _watch_rate(self, blocks: list[AudioBlock], now_seconds: float) -> None:
+    def _watch_rate(self, blocks: list[AudioBlock]) -> None:
         """Media against the wall clock. Announced pauses are no media and no fault."""
         if not blocks or self.quiet:
             if self.quiet:
                 self._rate.interrupted()
             return
-        media_seconds = sum(len(block.samples) / block.sample_rate_hz for block in blocks)
-        kind = self._rate.heard(media_seconds, now_seconds)
+        *filled, newest = (len(block.samples) / block.sample_rate_hz for block in blocks)
+        kind = self._rate.heard(sum(filled), newest, blocks[-1].ready_monotonic_seconds)
         if kind is not None:
             self._events.append(SessionEvent(kind, f"{self._rate.ratio:.2f} s of media a second"))
 
@@ -172,6 +172,11 @@ class RtpSession:
 
     def tick(self, now_monotonic_seconds: float) -> list[AudioBlock]:
         """Blocks whose wait for a missing packet has ended."""
+        blocks = self._give_up_due(now_monotonic_seconds)
+        self._watch_rate(blocks)
+        return blocks
+
+    def _give_up_due(self, now_monotonic_seconds: float) -> list[AudioBlock]:
         blocks: list[AudioBlock] = []
         while (due := self.next_due_seconds) is not None and due <= now_monotonic_seconds:
             blocks += self._give_up_one_gap(due)
@@ -226,6 +231,11 @@ class RtpSession:
     def media_rate_ratio(self) -> float | None:
         """Seconds of media in the last whole second of the clock."""
         return self._rate.ratio
+
+    @property
+    def clock_rate_hz(self) -> int:
+        """Of the newest audio's timestamps, as observed; 0 before any."""
+        return self._clock_rate_hz
 
     @property
     def cumulative_lost(self) -> int:

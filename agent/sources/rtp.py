@@ -1,4 +1,4 @@
-"""RTP over UDP: one socket, one thread, one session and one stream for every SSRC that proves to be one."""
+"""RTP over UDP: one socket, one thread, one receiver that makes streams of the senders it hears."""
 
 from __future__ import annotations
 
@@ -7,22 +7,29 @@ import errno
 import ipaddress
 import selectors
 import socket
+import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from pydantic import SecretStr
 
 from livemos.agent.clock import Clock
 from livemos.agent.errors import CodecError, SdpError, SourceError
-from livemos.agent.rtp.packet import DatagramKind, InvalidPacketError, kind_of, parse
+from livemos.agent.rtp.addresses import AddressPolicy, Transport, transport
+from livemos.agent.rtp.admission import Caps
 from livemos.agent.rtp.payload_map import PayloadMap
 from livemos.agent.rtp.sdp import SdpDescription, parse_sdp
+from livemos.agent.rtp.seal import SrtpKey, Unsealer
+from livemos.agent.sources import multicast
 from livemos.agent.sources.base import StreamSink
-from livemos.agent.sources.rtp_stream import RtpStream
+from livemos.agent.sources.rtp_receiver import RtpReceiver
 from livemos.agent.sources.worker import Worker
 
-MAX_SSRCS = 4_096  # sessions kept, proven or not; the streams among them are capped by the sink
 RECEIVE_BUFFER_BYTES = 4 << 20
 _LONGEST_DATAGRAM_BYTES = 65_536
+_ANCILLARY_BYTES = 128
+_RXQ_OVFL = 40  # SO_RXQ_OVFL of asm-generic/socket.h; Python does not name it
 _DRAIN_DATAGRAMS = 512  # read before time is looked at again
 _SWEEP_SECONDS = 0.05  # how often silence is noticed, and a stop
 
@@ -30,8 +37,10 @@ _SWEEP_SECONDS = 0.05  # how often silence is noticed, and a stop
 class RtpSource:
     """Streams `name/<ssrc in hex>` of one UDP port.
 
-    payload_types: {111: "opus/48000/2"}; `sdp` names a file whose audio line adds its own, which go before, and its
-    port when `port` is None. idle_seconds: a stream silent for so long has ended. Port 0 takes a free one.
+    payload_types: {111: "opus/48000/2"}; `sdp` names a file whose audio line adds its own, which go before, its port
+    when `port` is None, its group and its keys. idle_seconds: a stream silent for so long has ended. Port 0 takes a
+    free one. addresses: a policy's name (agent/rtp/addresses.py). group, interface, group_sources: multicast, a sender
+    list makes it source-specific. srtp_suite, srtp_key, srtp_roc: SDES keys of every sender.
     """
 
     def __init__(
@@ -45,6 +54,14 @@ class RtpSource:
         idle_seconds: float = 30.0,
         reorder_wait_seconds: float = 0.06,
         concealment: str = "pitch",
+        addresses: str = "follow",
+        group: str | None = None,
+        interface: str | None = None,
+        group_sources: Sequence[str] = (),
+        srtp_suite: str = "AES_CM_128_HMAC_SHA1_80",
+        srtp_key: SecretStr | None = None,
+        srtp_roc: int = 0,
+        caps: Caps | None = None,
         labels: Mapping[str, str] | None = None,
         sink: StreamSink,
         clock: Clock,
@@ -57,11 +74,16 @@ class RtpSource:
         self._idle_seconds = idle_seconds
         self._reorder_wait_seconds = reorder_wait_seconds
         self._concealment = concealment
+        self._policy = AddressPolicy(addresses)
+        self._group, self._interface, self._group_sources = group, interface, tuple(group_sources)
+        self._srtp_suite, self._srtp_key, self._srtp_roc = srtp_suite, srtp_key, srtp_roc
+        self._caps = caps
         self._labels = dict(labels or {})
         self._sink, self._clock = sink, clock
-        self._payload_map = PayloadMap()
         self._socket: socket.socket | None = None
-        self._streams: dict[int, RtpStream] = {}
+        self._receiver: RtpReceiver | None = None
+        self._local = Transport("", 0)
+        self._kernel_drops = 0
         self._counts: Counter[str] = Counter(received_packets=0, received_bytes=0, refused_packets=0)
         self._buffer = bytearray(_LONGEST_DATAGRAM_BYTES)
         self._worker = Worker(name, self._run)
@@ -76,16 +98,35 @@ class RtpSource:
         return int(self._socket.getsockname()[1]) if self._socket is not None else 0
 
     def start(self) -> None:
-        """Raises SourceError: the port is taken, the address is not this machine's, the SDP or payload map is wrong."""
+        """Raises SourceError: the port is taken, the address not this machine's; SDP, payload map or key is wrong."""
         description = self._read_sdp()
         try:
-            self._payload_map = PayloadMap(
-                {**self._payload_types, **(description.payload_types if description else {})}
-            )
-        except CodecError as error:
+            payload_map = PayloadMap({**self._payload_types, **(description.payload_types if description else {})})
+            unsealer = self._unsealer(description)
+        except (CodecError, SdpError) as error:
             raise SourceError(f"source {self._name}: {error}") from error
         port = self._asked_port if self._asked_port is not None else description.port if description else 0
         self._socket = self._bind(port)
+        try:
+            self._join(self._socket, description)
+        except SourceError as error:
+            self._socket.close()
+            raise SourceError(f"source {self._name}: {error}") from error
+        self._local = Transport("", self.port)
+        self._receiver = RtpReceiver(
+            name=self._name,
+            labels=self._labels,
+            payload_map=payload_map,
+            reorder_wait_seconds=self._reorder_wait_seconds,
+            concealment=self._concealment,
+            idle_seconds=self._idle_seconds,
+            sink=self._sink,
+            counts=self._counts,
+            unix=self._clock.unix,
+            caps=self._caps,
+            policy=self._policy,
+            unsealer=unsealer,
+        )
         self._worker.start()
 
     def stop(self) -> None:
@@ -112,19 +153,33 @@ class RtpSource:
             description = parse_sdp(text, where=where)
         except SdpError as error:
             raise SourceError(f"source {self._name}: {error}") from error
-        with contextlib.suppress(ValueError):  # a host name is no group
-            if ipaddress.ip_address(description.address).is_multicast:
-                raise SourceError(
-                    f"source {self._name}: {where} names the group {description.address}, and livemos does not join "
-                    "multicast groups yet; let the bridge send to this machine's own address"
-                )
         return description
+
+    def _unsealer(self, description: SdpDescription | None) -> Unsealer | None:
+        where = f"source {self._name}"
+        if self._srtp_key is not None:
+            secret = self._srtp_key.get_secret_value()
+            return Unsealer(SrtpKey.parse(self._srtp_suite, secret, where=where, roc=self._srtp_roc))
+        if description is not None and description.keys:
+            key = description.keys[0]
+            return Unsealer(SrtpKey(key.suite, key.master, self._srtp_roc))
+        return None
+
+    def _join(self, opened: socket.socket, description: SdpDescription | None) -> None:
+        sources = self._group_sources
+        if self._group is None and description is not None:
+            with contextlib.suppress(ValueError):  # a host name is no group
+                if ipaddress.ip_address(description.address).is_multicast:
+                    self._group, sources = description.address, sources or description.source_filter
+        if self._group is not None:
+            multicast.join(opened, self._group, self._interface, sources)
 
     def _bind(self, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         opened = socket.socket(family, socket.SOCK_DGRAM)
         try:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+            opened.setsockopt(socket.SOL_SOCKET, _RXQ_OVFL, 1)
             opened.bind((self._host, port))
         except OSError as error:
             opened.close()
@@ -138,78 +193,50 @@ class RtpSource:
 
     def _run(self) -> None:
         assert self._socket is not None
+        assert self._receiver is not None
+        receiver = self._receiver
         next_sweep_seconds = 0.0
         with selectors.DefaultSelector() as selector:
             selector.register(self._socket, selectors.EVENT_READ)
             while not self._worker.stopping.is_set():
-                if selector.select(self._patience_seconds()):
-                    self._drain(self._socket)
+                if selector.select(self._patience_seconds(receiver)):
+                    self._drain(self._socket, receiver)
                 now = self._clock.monotonic()
-                self._tick_waiting(now)
+                receiver.tick(now)
                 if now >= next_sweep_seconds:
                     next_sweep_seconds = now + _SWEEP_SECONDS
-                    self._sweep(now)
-        for stream in self._streams.values():
-            stream.close("stopped")
+                    receiver.sweep(now)
+        receiver.close("stopped")
 
-    def _patience_seconds(self) -> float:
+    def _patience_seconds(self, receiver: RtpReceiver) -> float:
         """Until the next gap is given up, at most until the next sweep."""
-        due = [stream.next_due_seconds for stream in self._streams.values() if stream.next_due_seconds is not None]
-        if not due:
-            return _SWEEP_SECONDS
-        return min(_SWEEP_SECONDS, max(0.0, min(due) - self._clock.monotonic()))
+        due = receiver.next_due_seconds
+        return _SWEEP_SECONDS if due is None else min(_SWEEP_SECONDS, max(0.0, due - self._clock.monotonic()))
 
-    def _drain(self, opened: socket.socket) -> None:
+    def _drain(self, opened: socket.socket, receiver: RtpReceiver) -> None:
         view = memoryview(self._buffer)
         for _ in range(_DRAIN_DATAGRAMS):
             try:
-                size, peer = opened.recvfrom_into(self._buffer)
+                size, ancillary, _, peer = opened.recvmsg_into([self._buffer], _ANCILLARY_BYTES)
             except BlockingIOError:
                 return
             except OSError:  # an ICMP answer to something else, or the socket closed by stop()
                 return
             self._counts["received_packets"] += 1
             self._counts["received_bytes"] += size
-            self._hear(view[:size], peer)
+            if ancillary and not self._wanted(ancillary, receiver):
+                continue
+            receiver.hear(view[:size], transport(peer[0], peer[1]), self._local, self._clock.monotonic())
 
-    def _hear(self, datagram: memoryview, peer: tuple[str, int]) -> None:
-        kind = kind_of(datagram)
-        if kind is not DatagramKind.RTP:
-            self._counts[f"{kind.value}_packets"] += 1
-            return
-        try:
-            packet = parse(datagram)
-        except InvalidPacketError as invalid:
-            self._counts[f"invalid_{invalid.reason.value}_packets"] += 1
-            return
-        stream = self._streams.get(packet.ssrc)
-        if stream is None:
-            if len(self._streams) >= MAX_SSRCS:
-                self._counts["refused_packets"] += 1
-                return
-            stream = self._streams[packet.ssrc] = self._new_stream(packet.ssrc, peer)
-        stream.hear(packet, self._clock.monotonic())
-
-    def _new_stream(self, ssrc: int, peer: tuple[str, int]) -> RtpStream:
-        return RtpStream(
-            source_id=f"{self._name}/{ssrc:08x}",
-            detail=f"{peer[0]}:{peer[1]} to UDP port {self.port}",
-            labels=self._labels,
-            payload_map=self._payload_map,
-            reorder_wait_seconds=self._reorder_wait_seconds,
-            concealment=self._concealment,
-            sink=self._sink,
-            counts=self._counts,
-        )
-
-    def _tick_waiting(self, now: float) -> None:
-        for stream in self._streams.values():
-            if stream.next_due_seconds is not None:
-                stream.tick(now)
-
-    def _sweep(self, now: float) -> None:
-        for ssrc, stream in list(self._streams.items()):
-            stream.watch(now)
-            if stream.silent_seconds(now) >= self._idle_seconds:
-                stream.close(f"no packets for {self._idle_seconds:g} s")
-                del self._streams[ssrc]
+    def _wanted(self, ancillary: Sequence[tuple[int, int, bytes]], receiver: RtpReceiver) -> bool:
+        """False for a datagram of a group that is not ours; drops of the kernel are told on the way."""
+        for level, kind, data in ancillary:
+            if level == socket.SOL_SOCKET and kind == _RXQ_OVFL:
+                drops = int.from_bytes(data[:4], sys.byteorder)
+                if drops != self._kernel_drops:
+                    receiver.capture_lost((drops - self._kernel_drops) & 0xFFFF_FFFF)
+                    self._kernel_drops = drops
+        if self._group is not None and multicast.destination(ancillary) != self._group:
+            self._counts["wrong_group_packets"] += 1
+            return False
+        return True

@@ -1,15 +1,18 @@
-"""One SSRC on a socket: its session on one side, its stream in the sink on the other, and its state between them."""
+"""One logical stream of RTP: its session on one side, its stream in the sink on the other, its state between them.
+
+A sender may go on under another SSRC (a new *generation*): the stream stays, the session and its counts begin anew.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 from livemos.agent.errors import CapacityError
 from livemos.agent.reasons import Reason
-from livemos.agent.records import AudioBlock, EventKind, StreamDescription, StreamState
-from livemos.agent.rtp.packet import Packet
-from livemos.agent.rtp.payload_map import PayloadMap
+from livemos.agent.records import AudioBlock, EventKind, MediaStatistics, StreamDescription, StreamState
 from livemos.agent.rtp.session import RtpSession
 from livemos.agent.sources.base import StreamSink, StreamWriter
 
@@ -17,10 +20,24 @@ SHORTEST_STALL_SECONDS, STALL_PACKETS = 0.2, 5
 LONGEST_BURST_SECONDS = 1.0  # a sender that brings its packets in bursts is given as long, once it is known
 _REPORT_SECONDS = 0.25  # between two packet statistics
 _RETRY_SECONDS = 1.0  # after the sink had no room
+_COUNTS = (
+    "received_packets",
+    "expected_packets",
+    "lost_packets",
+    "late_packets",
+    "duplicate_packets",
+    "reordered_packets",
+    "discarded_packets",
+    "recovered_packets",
+    "stray_packets",
+)
 
 
 class RtpStream:
-    """Owned by its socket's thread. `counts` is the source's, shared by its streams."""
+    """Owned by its receiver's thread. `counts` is the source's, shared by its streams.
+
+    encrypted: nothing here can read the packets; they are counted and told, and never scored.
+    """
 
     def __init__(
         self,
@@ -28,18 +45,19 @@ class RtpStream:
         source_id: str,
         detail: str,
         labels: Mapping[str, str],
-        payload_map: PayloadMap,
-        reorder_wait_seconds: float,
-        concealment: str,
+        session: RtpSession,
         sink: StreamSink,
         counts: Counter[str],
+        encrypted: bool = False,
+        wait_when_full: bool = False,
     ) -> None:
-        self._description = StreamDescription(source_id=source_id, kind="rtp", labels=labels, detail=detail)
-        self._session = RtpSession(
-            payload_map=payload_map, reorder_wait_seconds=reorder_wait_seconds, concealment=concealment
-        )
+        self.description = StreamDescription(source_id=source_id, kind="rtp", labels=labels, detail=detail)
+        self._session = session
         self._sink = sink
         self._counts = counts
+        self._encrypted = encrypted
+        self._wait_when_full = wait_when_full
+        self._earlier = MediaStatistics()  # sums over earlier generations
         self._writer: StreamWriter | None = None
         self._state = StreamState.WAITING
         self._last_packet_seconds = 0.0
@@ -47,28 +65,28 @@ class RtpStream:
         self._reported_seconds = 0.0
         self._retry_seconds = 0.0
 
-    @property
-    def next_due_seconds(self) -> float | None:
-        """When `tick` has something to do."""
-        return self._session.next_due_seconds
-
     def silent_seconds(self, now: float) -> float:
         return now - self._last_packet_seconds
 
-    def hear(self, packet: Packet, now: float) -> None:
+    def adopt(self, session: RtpSession, detail: str) -> None:
+        """The sender goes on under another SSRC: counts add up, nothing is lost across the seam."""
+        self._earlier = self.statistics()
+        self._session = session
+        self._counts["ssrc_changes"] += 1
+        self.event(EventKind.SSRC_CHANGED, detail)
+
+    def event(self, kind: EventKind, detail: str) -> None:
+        """Publish an event once the stream is open; before, nobody knows of it."""
+        if self._writer is not None:
+            self._writer.event(kind, detail)
+
+    def hear(self, blocks: list[AudioBlock], now: float) -> None:
+        """A packet came at `now` and completed `blocks`."""
         if self._state is StreamState.STALLED and self.silent_seconds(now) <= LONGEST_BURST_SECONDS:
             # ffmpeg -re sends what one read of its file held: silence of 0.26 s between bursts is no fault of the line
             self._burst_seconds = 1.5 * self.silent_seconds(now)
         self._last_packet_seconds = now
-        blocks = self._session.push(packet, now)
-        if self._session.established:
-            self._pass_on(blocks, now)
-
-    def tick(self, now: float) -> None:
-        """Give up gaps whose wait has ended."""
-        blocks = self._session.tick(now)
-        if blocks:
-            self._pass_on(blocks, now)
+        self.pass_on(blocks, now)
 
     def watch(self, now: float) -> None:
         """Notice silence, report statistics."""
@@ -77,8 +95,9 @@ class RtpStream:
         stall_seconds = max(SHORTEST_STALL_SECONDS, STALL_PACKETS * self._session.packet_seconds, self._burst_seconds)
         silent = self.silent_seconds(now) > stall_seconds and not self._session.quiet
         if silent and self._state is not StreamState.STALLED:
+            self._session.stalled()
             self._enter(StreamState.STALLED, Reason.NO_MEDIA)
-            self._writer.event(EventKind.MEDIA_STALLED, f"no packets for {self.silent_seconds(now):.2f} s")
+            self.event(EventKind.MEDIA_STALLED, f"no packets for {self.silent_seconds(now):.2f} s")
             self._report(now)
         elif not silent and now - self._reported_seconds >= _REPORT_SECONDS:
             self._report(now)
@@ -87,15 +106,26 @@ class RtpStream:
         if self._writer is not None:
             for block in self._session.tick(float("inf")):
                 self._writer.write(block)
-            self._writer.media(self._session.statistics())
+            self._writer.media(self.statistics())
             self._writer.close(detail)
             self._writer = None
 
-    def _pass_on(self, blocks: list[AudioBlock], now: float) -> None:
+    def statistics(self) -> MediaStatistics:
+        """Counts of all generations; jitter, drift, codec and network MOS of the one that speaks."""
+        now, before = self._session.statistics(), self._earlier
+        sums: dict[str, Any] = {name: (getattr(now, name) or 0) + (getattr(before, name) or 0) for name in _COUNTS}
+        return replace(now, **sums)
+
+    def pass_on(self, blocks: list[AudioBlock], now: float) -> None:
+        """Audio and events to the sink, state with them."""
         if self._writer is None and not self._open(now):
             self._counts["refused_packets"] += 1
             return
         assert self._writer is not None
+        if self._encrypted:
+            self._enter(StreamState.UNDESCRIBED, Reason.ENCRYPTED)
+            self._session.take_events()
+            return
         if self._session.undescribed_payload_type is not None:
             self._enter(StreamState.UNDESCRIBED, Reason.UNSUPPORTED_CODEC)
         elif blocks:
@@ -109,13 +139,15 @@ class RtpStream:
         if now < self._retry_seconds:
             return False
         try:
-            self._writer = self._sink.open(self._description)
+            self._writer = self._sink.open(self.description, wait_when_full=self._wait_when_full)
         except (CapacityError, ValueError):
             # ValueError: an earlier stream of this SSRC is still being scored to its end
             self._retry_seconds = now + _RETRY_SECONDS
             self._counts["refused_streams"] += 1
             return False
         self._counts["opened_streams"] += 1
+        if self._encrypted:
+            self.event(EventKind.DECRYPTION_FAILED, "the keys that were given do not open its packets (or the roc?)")
         return True
 
     def _enter(self, state: StreamState, reason: Reason | None = None) -> None:
@@ -129,4 +161,4 @@ class RtpStream:
     def _report(self, now: float) -> None:
         assert self._writer is not None
         self._reported_seconds = now
-        self._writer.media(self._session.statistics())
+        self._writer.media(self.statistics())

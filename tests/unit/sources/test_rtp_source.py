@@ -19,6 +19,7 @@ from livemos.agent.reasons import Reason
 from livemos.agent.records import EventKind, StreamState
 from livemos.agent.rtp.packet import Packet, build, parse
 from livemos.agent.rtp.payload_map import PayloadMap
+from livemos.agent.rtp.session import RtpSession
 from livemos.agent.sources import SOURCES
 from livemos.agent.sources.rtp import RtpSource
 from livemos.agent.sources.rtp_stream import RtpStream
@@ -100,19 +101,12 @@ def test_silence_is_told_as_stalled_and_its_end_as_resumed(sink: Any) -> None:
 
 def test_a_sender_in_bursts_is_called_stalled_once_and_then_known(sink: Any) -> None:
     """FFmpeg reading FLAC sends 13 packets every 0.26 s: a change of state for each burst would bury real faults."""
-    stream = RtpStream(
-        source_id="desk/1",
-        detail="",
-        labels={},
-        payload_map=PayloadMap(),
-        reorder_wait_seconds=0.06,
-        concealment="pitch",
-        sink=sink,
-        counts=Counter(),
-    )
+    session = RtpSession(payload_map=PayloadMap())
+    stream = RtpStream(source_id="desk/1", detail="", labels={}, session=session, sink=sink, counts=Counter())
     for burst in range(20):
         for number in range(13):
-            stream.hear(parse(pcmu(13 * burst + number)), 0.26 * burst)
+            now = 0.26 * burst
+            stream.hear(session.push(parse(pcmu(13 * burst + number)), now), now)
         for step in range(1, 13):
             stream.watch(0.26 * burst + 0.02 * step)
     kinds = sink.streams[0].event_kinds()
@@ -151,10 +145,10 @@ def test_beyond_the_cap_the_newest_stream_is_refused_and_what_runs_goes_on(small
         for number in range(3):
             send(pcmu(number, ssrc=1))
         small_sink.wait_for(lambda: bool(small_sink.streams) and len(small_sink.streams[0].blocks) == 3)
-        for number in range(3):
+        for number in range(3):  # while the first goes on, so that the second is no next generation of it
             send(pcmu(number, ssrc=2))
-        send(pcmu(3, ssrc=1))
-        small_sink.wait_for(lambda: len(small_sink.streams[0].blocks) == 4)
+            send(pcmu(3 + number, ssrc=1))
+        small_sink.wait_for(lambda: len(small_sink.streams[0].blocks) == 6)
         assert len(small_sink.streams) == 1
         assert source.statistics()["refused_streams"] == 1
         assert source.statistics()["refused_packets"] == 2
@@ -232,7 +226,7 @@ def test_a_multicast_description_is_refused_and_not_silently_deaf(sink: Any, tmp
     """Without a join nothing would ever arrive, and nobody would know why."""
     sdp = tmp_path / "group.sdp"
     sdp.write_text("v=0\nc=IN IP4 233.252.0.1/127\nm=audio 5004 RTP/AVP 0\n")
-    with pytest.raises(SourceError, match="multicast"):
+    with pytest.raises(SourceError, match=r"source desk: the multicast group .* needs an interface"):
         RtpSource(name="desk", sdp=sdp, sink=sink, clock=SystemClock()).start()
 
 

@@ -1,0 +1,98 @@
+"""SRTP with keys from SDES (RFC 3711, RFC 4568, RFC 7714): packets are authenticated and opened, or counted.
+
+The work is libsrtp's, through pylibsrtp (extra `srtp`). A join after the sequence number wrapped needs the sender's
+roll-over counter: without it every packet fails, and that is what is told.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import importlib
+from dataclasses import dataclass, field
+from typing import Any
+
+from livemos.agent.errors import MissingExtraError, PacketError, SdpError
+
+SUITES: dict[str, tuple[str, int]] = {  # pylibsrtp's profile, octets of master key and salt together
+    "AES_CM_128_HMAC_SHA1_80": ("SRTP_PROFILE_AES128_CM_SHA1_80", 30),
+    "AES_CM_128_HMAC_SHA1_32": ("SRTP_PROFILE_AES128_CM_SHA1_32", 30),
+    "AEAD_AES_128_GCM": ("SRTP_PROFILE_AEAD_AES_128_GCM", 28),
+    "AEAD_AES_256_GCM": ("SRTP_PROFILE_AEAD_AES_256_GCM", 44),
+}
+_STEP = 0x7000  # libsrtp follows an index that grows by less than 2**15 at once
+REPLAY_WINDOW_PACKETS = 1_024
+
+
+class SealError(PacketError):
+    """A packet that the keys do not open, or that was opened before."""
+
+
+@dataclass(frozen=True, slots=True)
+class SrtpKey:
+    """A suite's name and its master key with salt; the key is left out of every text."""
+
+    suite: str
+    master: bytes = field(repr=False)
+    roc: int = 0  # the sender's roll-over counter when listening begins
+
+    @classmethod
+    def parse(cls, suite: str, encoded: str, *, where: str, roc: int = 0) -> SrtpKey:
+        """`encoded` is what SDES writes behind "inline:". Raises SdpError naming `where`, never the key."""
+        if suite not in SUITES:
+            raise SdpError(f"{where}: the suite {suite[:40]} is not supported; use one of {', '.join(SUITES)}")
+        key, *parameters = encoded.split("|")
+        if any(":" in parameter for parameter in parameters):
+            raise SdpError(f"{where}: keys with an MKI are not supported; let the sender use one key without MKI")
+        try:
+            master = base64.b64decode(key, validate=True)
+        except (binascii.Error, ValueError):
+            raise SdpError(f"{where}: the key of {suite} is not base64") from None
+        if len(master) != SUITES[suite][1]:
+            raise SdpError(f"{where}: key and salt of {suite} have {SUITES[suite][1]} bytes, got {len(master)}")
+        return cls(suite, master, roc)
+
+
+class Unsealer:
+    """One key for all SSRCs of a port, with replay window and roll-over counter for each SSRC."""
+
+    def __init__(self, key: SrtpKey) -> None:
+        """Raises MissingExtraError where pylibsrtp is not installed."""
+        try:
+            self._srtp: Any = importlib.import_module("pylibsrtp")
+        except ImportError:
+            raise MissingExtraError("run", "srtp", "pylibsrtp") from None
+        self._key = key
+        self._sessions: dict[int, Any] = {}
+
+    def unseal(self, datagram: bytes, ssrc: int) -> bytes:
+        """The plain RTP datagram. Raises SealError; a failed packet changes no state."""
+        known = self._sessions.get(ssrc)
+        session = self._session(ssrc) if known is None else known
+        try:
+            plain: bytes = session.unprotect(datagram)
+        except (self._srtp.Error, ValueError) as error:
+            raise SealError(f"not authenticated: {error}") from error
+        self._sessions[ssrc] = session
+        return plain
+
+    def forget(self, ssrc: int) -> None:
+        """The stream has ended."""
+        self._sessions.pop(ssrc, None)
+
+    def _session(self, ssrc: int) -> Any:
+        session = self._srtp.Session(self._policy(self._srtp.Policy.SSRC_SPECIFIC, ssrc))
+        if self._key.roc:
+            # the binding cannot set the counter, so it is walked there by packets of our own under the same key
+            walker = self._srtp.Session(self._policy(self._srtp.Policy.SSRC_SPECIFIC, ssrc))
+            last = self._key.roc << 16
+            for index in [*range(0, last, _STEP), last]:
+                header = b"\x80\x00" + (index & 0xFFFF).to_bytes(2) + bytes(4) + ssrc.to_bytes(4)
+                session.unprotect(walker.protect(header + b"\0"))
+        return session
+
+    def _policy(self, kind: int, ssrc: int) -> Any:
+        profile = getattr(self._srtp.Policy, SUITES[self._key.suite][0])
+        policy = self._srtp.Policy(key=self._key.master, ssrc_type=kind, ssrc_value=ssrc, srtp_profile=profile)
+        policy.window_size = REPLAY_WINDOW_PACKETS
+        return policy

@@ -1,0 +1,355 @@
+"""Datagrams and the time in, streams out: senders are proven, told apart, followed and capped. No socket, no clock.
+
+A socket and a capture feed the same receiver, so what a replay shows is what the live path does.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from livemos.agent.records import AudioBlock, EventKind
+from livemos.agent.rtp.addresses import AddressPolicy, Transport, may_move
+from livemos.agent.rtp.admission import Budget, Caps
+from livemos.agent.rtp.packet import DatagramKind, InvalidPacketError, Packet, kind_of, parse
+from livemos.agent.rtp.payload_map import PayloadMap
+from livemos.agent.rtp.rtcp import RtcpError, SenderReport, parse_compound
+from livemos.agent.rtp.seal import SealError, Unsealer
+from livemos.agent.rtp.session import RtpSession
+from livemos.agent.rtp.wall_clock import WallClock
+from livemos.agent.rtp.wraparound import difference16
+from livemos.agent.sources.base import StreamSink
+from livemos.agent.sources.rtp_stream import RtpStream
+
+PROOF_SECONDS = 2.0  # a sender without a second packet is forgotten after so long
+COLLISION_PACKETS = 5  # intervals for which an established sender keeps its SSRC
+SUCCESSION_PACKETS, SUCCESSION_SECONDS = 3, 0.06  # silence of an SSRC before another one is its new generation
+SUCCESSION_NUMBERS = 64  # how far behind it the sequence may go on, when several could have gone on
+_EVERYTHING_UNKNOWN = PayloadMap(static=False)
+
+Key = tuple[Transport, int]  # where the packets go, and their SSRC
+
+
+@dataclass(slots=True)
+class _Sender:
+    """One SSRC at one port of ours, proven or not."""
+
+    ssrc: int
+    peer: Transport
+    session: RtpSession
+    first_seconds: float
+    last_seconds: float
+    packets: Budget
+    octets: Budget
+    encrypted: bool = False
+    stream: RtpStream | None = None
+    held: list[AudioBlock] = field(default_factory=list)  # until it is known whose stream they belong to
+    collided: bool = False
+    wall: WallClock = field(default_factory=WallClock)
+
+    @property
+    def interval_seconds(self) -> float:
+        return self.session.packet_seconds or 0.02
+
+
+class RtpReceiver:
+    """`hear` for each datagram, `tick` when `next_due_seconds` has come, `sweep` twenty times a second of that time.
+
+    counts: names end in a unit; shared with the source, whose statistics they are.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        labels: Mapping[str, str],
+        payload_map: PayloadMap,
+        reorder_wait_seconds: float,
+        concealment: str,
+        idle_seconds: float,
+        sink: StreamSink,
+        counts: Counter[str],
+        unix: Callable[[], float],
+        caps: Caps | None = None,
+        policy: AddressPolicy = AddressPolicy.FOLLOW,
+        unsealer: Unsealer | None = None,
+        wait_when_full: bool = False,
+    ) -> None:
+        self._name, self._labels, self._map = name, labels, payload_map
+        self._reorder_wait_seconds, self._concealment = reorder_wait_seconds, concealment
+        self._idle_seconds, self._sink, self._counts, self._unix = idle_seconds, sink, counts, unix
+        self._caps = caps or Caps()
+        self._policy = policy
+        self._unsealer = unsealer
+        self._wait_when_full = wait_when_full
+        self._senders: dict[Key, _Sender] = {}
+        self._unproven: dict[Key, _Sender] = {}  # oldest first
+        self._ids: set[str] = set()
+        self._learned: Transport | None = None
+        self._new_ssrcs = Budget(self._caps.new_ssrcs_per_second)
+        self._packets = Budget(self._caps.packets_per_second)
+        self._octets = Budget(self._caps.bytes_per_second)
+
+    @property
+    def senders(self) -> int:
+        """Senders kept, proven or not."""
+        return len(self._senders)
+
+    def hear(self, datagram: memoryview | bytes, peer: Transport, local: Transport, now: float) -> None:
+        """One datagram from `peer` to `local`; `now` never goes back."""
+        size = len(datagram)
+        if size > self._caps.datagram_bytes:
+            self._counts["cap_datagram_packets"] += 1
+            return
+        if not (self._packets.take(1, now) and self._octets.take(size, now)):
+            self._counts["cap_rate_packets"] += 1
+            return
+        kind = kind_of(datagram)
+        if kind is DatagramKind.RTCP:
+            self._counts["rtcp_packets"] += 1
+            self._hear_rtcp(datagram, local)
+            return
+        if kind is not DatagramKind.RTP:
+            self._counts[f"{kind.value}_packets"] += 1
+            return
+        try:
+            packet = parse(datagram)
+        except InvalidPacketError as invalid:
+            self._counts[f"invalid_{invalid.reason.value}_packets"] += 1
+            return
+        self._place(packet, datagram, peer, local, now)
+
+    def tick(self, now: float) -> None:
+        """Give up gaps whose wait has ended."""
+        for sender in self._senders.values():
+            due = sender.session.next_due_seconds
+            if due is not None and due <= now:
+                self._pass_on(sender, sender.session.tick(now), now, packet=False)
+
+    @property
+    def next_due_seconds(self) -> float | None:
+        """When `tick` has something to do."""
+        due = [sender.session.next_due_seconds for sender in self._senders.values()]
+        return min((each for each in due if each is not None), default=None)
+
+    def sweep(self, now: float) -> None:
+        """Notice silence, forget what was never proven, end what is idle."""
+        for key, sender in list(self._unproven.items()):
+            if now - sender.last_seconds < PROOF_SECONDS:
+                break  # oldest first
+            self._forget_unproven(key)
+        for key, sender in list(self._senders.items()):
+            if sender.stream is None:
+                if sender.session.established:
+                    self._settle(sender, key[0], now)
+                continue
+            sender.stream.watch(now)
+            if now - sender.last_seconds >= self._idle_seconds:
+                self._end(key, sender, f"no packets for {self._idle_seconds:g} s")
+
+    def close(self, detail: str) -> None:
+        """End all streams; what waits is played."""
+        for key, sender in list(self._senders.items()):
+            if sender.stream is None and sender.session.established:
+                self._open_own(sender, sender.last_seconds)
+            self._end(key, sender, detail)
+        for key in list(self._unproven):
+            self._forget_unproven(key)
+
+    def capture_lost(self, packets: int) -> None:
+        """This machine dropped `packets` before they were read: every stream is told that loss is not the network's."""
+        self._counts["capture_lost_packets"] += packets
+        for sender in self._senders.values():
+            if sender.stream is not None:
+                detail = f"this machine dropped {packets} packets of the port; give it a larger buffer or fewer streams"
+                sender.stream.event(EventKind.CAPTURE_LOSS, detail)
+
+    def _hear_rtcp(self, datagram: memoryview | bytes, local: Transport) -> None:
+        if self._unsealer is not None:
+            self._counts["rtcp_undecryptable_packets"] += 1  # SRTCP is not opened: no number of it is believed
+            return
+        try:
+            reports = parse_compound(datagram)
+        except RtcpError:
+            self._counts["invalid_rtcp_packets"] += 1
+            return
+        for report in reports:
+            sender = self._senders.get((local, report.ssrc))
+            if isinstance(report, SenderReport) and sender is not None and sender.session.clock_rate_hz:
+                sane = sender.wall.heard(report, sender.session.clock_rate_hz, self._unix())
+                self._counts["sender_reports" if sane else "insane_sender_reports"] += 1
+
+    def _place(
+        self, packet: Packet, datagram: memoryview | bytes, peer: Transport, local: Transport, now: float
+    ) -> None:
+        key = local, packet.ssrc
+        sender = self._senders.get(key)
+        if sender is None:
+            if self._learned is not None and peer != self._learned:
+                self._counts["source_rejected_packets"] += 1
+                return
+            if not self._admit(now):
+                return
+        elif peer != sender.peer and not self._moves(key, sender, packet, peer, now):
+            return
+        sealed = False
+        if self._unsealer is not None:
+            try:
+                packet = parse(self._unsealer.unseal(bytes(datagram), packet.ssrc))
+            except (SealError, InvalidPacketError):
+                self._counts["srtp_auth_failed_packets"] += 1
+                sealed = True
+            if sender is not None and sender.encrypted is not sealed:
+                if sealed:
+                    return  # a forger beside an authenticated sender
+                self._end(key, sender, "its packets can be read now")
+                sender = None
+        sender = self._senders.get(key)
+        if sender is None:
+            sender = self._new_sender(key, peer, now, encrypted=sealed)
+        if not (sender.packets.take(1, now) and sender.octets.take(len(datagram), now)):
+            self._counts["cap_source_rate_packets"] += 1
+            return
+        sender.last_seconds = now
+        self._pass_on(sender, sender.session.push(packet, now), now, local=local)
+
+    def _admit(self, now: float) -> bool:
+        """Room for another SSRC; the oldest without proof makes place."""
+        if not self._new_ssrcs.take(1, now):
+            self._counts["cap_new_ssrc_packets"] += 1
+            return False
+        if len(self._senders) >= self._caps.sources:
+            if not self._unproven:
+                self._counts["cap_sources_packets"] += 1
+                return False
+            self._forget_unproven(next(iter(self._unproven)))
+        return True
+
+    def _new_sender(self, key: Key, peer: Transport, now: float, *, encrypted: bool) -> _Sender:
+        sender = _Sender(
+            ssrc=key[1],
+            peer=peer,
+            session=RtpSession(
+                payload_map=_EVERYTHING_UNKNOWN if encrypted else self._map,
+                reorder_wait_seconds=self._reorder_wait_seconds,
+                concealment=self._concealment,
+            ),
+            first_seconds=now,
+            last_seconds=now,
+            packets=Budget(self._caps.source_packets_per_second),
+            octets=Budget(self._caps.source_bytes_per_second),
+            encrypted=encrypted,
+        )
+        self._senders[key] = self._unproven[key] = sender
+        return sender
+
+    def _moves(self, key: Key, sender: _Sender, packet: Packet, peer: Transport, now: float) -> bool:
+        """A known SSRC from another address: a collision while the first speaks, else what the policy says."""
+        silent_seconds = now - sender.last_seconds
+        if silent_seconds <= COLLISION_PACKETS * sender.interval_seconds or not sender.session.established:
+            self._counts["ssrc_collision_packets"] += 1
+            if not sender.collided and sender.stream is not None:
+                sender.collided = True
+                sender.stream.event(EventKind.SSRC_COLLISION, f"{peer} uses the SSRC of {sender.peer}; not heard")
+            return False
+        step = difference16(packet.sequence_number, sender.session.newest_number)
+        if not may_move(self._policy, silent_seconds=silent_seconds, number_step=step):
+            self._counts["source_rejected_packets"] += 1
+            return False
+        if sender.stream is not None:
+            sender.stream.event(EventKind.SOURCE_MOVED, f"from {sender.peer} to {peer}")
+        sender.peer, sender.collided = peer, False
+        return True
+
+    def _pass_on(
+        self,
+        sender: _Sender,
+        blocks: list[AudioBlock],
+        now: float,
+        *,
+        local: Transport | None = None,
+        packet: bool = True,
+    ) -> None:
+        if sender.stream is not None:
+            if packet:
+                sender.stream.hear(blocks, now)
+            elif blocks:
+                sender.stream.pass_on(blocks, now)
+            return
+        sender.held += blocks
+        if sender.session.established and local is not None:
+            self._unproven.pop((local, sender.ssrc), None)
+            if self._policy is AddressPolicy.LEARN_ONCE and self._learned is None:
+                self._learned = sender.peer
+            self._settle(sender, local, now)
+
+    def _settle(self, sender: _Sender, local: Transport, now: float) -> None:
+        """A proven sender is a stream of its own, or the next generation of one that went silent when it began."""
+        rivals = [
+            other
+            for (at, _), other in self._senders.items()
+            if other.stream is not None and at == local and other.peer == sender.peer
+        ]
+        silent = [other for other in rivals if other.last_seconds <= sender.first_seconds]
+        if len(rivals) > 1 or any(other.session.quiet for other in silent):
+            # a trunk of calls on one port: only a sequence that goes on tells who followed whom
+            silent = [other for other in silent if _continues(other, sender)]
+        if not silent:
+            self._open_own(sender, now)
+            return
+        predecessor = max(silent, key=lambda other: other.last_seconds)
+        wait_seconds = max(SUCCESSION_SECONDS, SUCCESSION_PACKETS * predecessor.interval_seconds)
+        if now - predecessor.last_seconds >= wait_seconds:
+            self._succeed(sender, predecessor, local, now)
+
+    def _succeed(self, sender: _Sender, predecessor: _Sender, local: Transport, now: float) -> None:
+        stream = predecessor.stream
+        assert stream is not None
+        if (due := predecessor.session.next_due_seconds) is not None:
+            stream.pass_on(predecessor.session.tick(due), now)
+        del self._senders[local, predecessor.ssrc]
+        stream.adopt(sender.session, f"SSRC {predecessor.ssrc:08x} went on as {sender.ssrc:08x}")
+        sender.stream = stream
+        self._play_held(sender, now)
+
+    def _open_own(self, sender: _Sender, now: float) -> None:
+        source_id = stem = f"{self._name}/{sender.ssrc:08x}"
+        number = 1
+        while source_id in self._ids:
+            number += 1
+            source_id = f"{stem}-{number}"
+        self._ids.add(source_id)
+        sender.stream = RtpStream(
+            source_id=source_id,
+            detail=str(sender.peer),
+            labels=self._labels,
+            session=sender.session,
+            sink=self._sink,
+            counts=self._counts,
+            encrypted=sender.encrypted,
+            wait_when_full=self._wait_when_full,
+        )
+        self._play_held(sender, now)
+
+    @staticmethod
+    def _play_held(sender: _Sender, now: float) -> None:
+        assert sender.stream is not None
+        held, sender.held = sender.held, []
+        sender.stream.hear(held, now)
+
+    def _forget_unproven(self, key: Key) -> None:
+        sender = self._unproven.pop(key)
+        self._senders.pop(key, None)
+        self._counts["probation_dropped_packets"] += sender.session.probation_packets
+
+    def _end(self, key: Key, sender: _Sender, detail: str) -> None:
+        if sender.stream is not None:
+            sender.stream.close(detail)
+            self._ids.discard(sender.stream.description.source_id)
+            del self._senders[key]
+
+
+def _continues(before: _Sender, after: _Sender) -> bool:
+    step = difference16(after.session.first_number, before.session.newest_number)
+    return 0 < step <= SUCCESSION_NUMBERS
