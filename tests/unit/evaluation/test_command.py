@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from livemos.agent.errors import ConfigError
+from livemos.training.evaluation.command import app
+from livemos.training.evaluation.report import Section, html
+
+
+def test_an_evaluation_writes_tables_pictures_and_one_report_that_needs_nothing_else(
+    data_folder: Path, peers_folder: Path, tmp_path: Path
+) -> None:
+    """The product of this room: what it prints, what it leaves behind, and that the report opens anywhere."""
+    arguments = ["--data", str(data_folder), "--peers", str(peers_folder), "--out", str(tmp_path), "--resamples", "60"]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    printed = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert {"noise"} == {row["set"] for row in printed} and {"livemos", "peer", "baseline"} == {
+        r["kind"] for r in printed
+    }
+    assert result.stdout == (tmp_path / "figures.csv").read_text(encoding="utf-8")
+    lines = (tmp_path / "figures.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == len(printed) and json.loads(lines[0])["set"] == "noise"
+    for name in ("scatter", "conditions", "correlations", "lengths", "coverage"):
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG"), name
+    report = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert report.count("data:image/png;base64,") == 5 and "oracle" in report
+    assert not re.search(r"(src|href)=\"(?!data:)|<script|@import|url\(", report)
+
+
+def test_the_same_evaluation_gives_the_same_bytes(data_folder: Path, tmp_path: Path) -> None:
+    """Committed results are only evidence if anybody can make them again."""
+    for name in ("a", "b"):
+        arguments = [
+            "--data",
+            str(data_folder),
+            "--out",
+            str(tmp_path / name),
+            "--resamples",
+            "60",
+            "--format",
+            "jsonl",
+        ]
+        assert CliRunner().invoke(app, arguments, catch_exceptions=False).exit_code == 0
+    for file in ("figures.csv", "clips.csv", "lengths.csv", "doubt.csv", "scatter.png", "report.html"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
+
+
+def test_robustness_alone_prints_the_ladder(clean_folder: Path, tmp_path: Path) -> None:
+    """It needs no listeners, so it must not ask for rated sets."""
+    few = tmp_path / "clean"
+    few.mkdir()
+    for name in ("en-ls6081", "en-ls2007"):
+        (few / f"{name}.flac").write_bytes((clean_folder / f"{name}.flac").read_bytes())
+    arguments = ["robustness", "--clean", str(few), "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert [row["damage"] for row in rows[:2]] == ["clean", "level -20 dB"]
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {
+        *("ladder.csv", "presence.csv", "ladder.png", "report.html")
+    }
+
+
+def test_people_get_a_table_that_fits_their_terminal(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eighty columns are what a terminal has; a folded figure cannot be read."""
+    monkeypatch.setenv("COLUMNS", "80")
+    arguments = ["--data", str(data_folder), "--format", "table", "--resamples", "60"]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert "noise, per clip" in result.stdout and "livemos mos_ungated" in result.stdout
+    assert max(map(len, result.stdout.splitlines()[1:])) <= 80 and "…" not in result.stdout
+
+
+def test_a_call_without_data_says_what_is_needed() -> None:
+    """A traceback is no answer."""
+    with pytest.raises(ConfigError, match="needs --data DIR"):
+        CliRunner().invoke(app, [], catch_exceptions=False)
+
+
+def test_evaluating_needs_no_torch(data_folder: Path) -> None:
+    """What ships is judged as it ships, on a machine that only runs it."""
+    program = (
+        "import sys; from livemos.training.evaluation import evaluation, ladder, robustness; "
+        "sys.exit(bool({'torch', 'triton', 'pesq'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=50).returncode == 0
+
+
+def test_the_report_escapes_what_it_is_given() -> None:
+    """Names of files and conditions come from elsewhere."""
+    page = html("<b>", ["a & b"], [Section(title="x<y", note="", headings=("h",), rows=(("<i>",),))])
+    assert "<i>" not in page and "&lt;i&gt;" in page and "x&lt;y" in page and "a &amp; b" in page
