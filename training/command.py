@@ -19,6 +19,7 @@ app = typer.Typer(help="Train a model from the data folder (needs the extra [tra
 Data = Annotated[Path, typer.Option(help="The data folder: manifest.csv and the recordings it names.")]
 Work = Annotated[Path, typer.Option(help="Where tables and checkpoints go; about 90 kB a clip.")]
 RecipeName = Annotated[str, typer.Option("--recipe", help="One of livemos.training.recipes.")]
+Labelers = Annotated[str, typer.Option(help="Who scores the clips, by comma: names in livemos.training.labelers.")]
 Workers = Annotated[int, typer.Option(min=1, help="Processes that simulate and label.")]
 Threads = Annotated[int, typer.Option(min=1, help="Threads of the training loop.")]
 
@@ -32,31 +33,41 @@ def _recipe(name: str) -> Recipe:
     return RECIPES[name]
 
 
-def _jobs(data: Path, work: Path, recipe: Recipe) -> list[TableJob]:
+def _jobs(data: Path, work: Path, recipe: Recipe, labelers: str) -> list[TableJob]:
     from livemos.training.tables import TableJob
 
     return [
         # the validation clips are drawn from other recordings, and from another seed
-        TableJob(data=data, folder=work / split, split=split, seed=recipe.seed + offset, families=families)
+        TableJob(
+            data=data,
+            folder=work / split,
+            split=split,
+            seed=recipe.seed + offset,
+            families=families,
+            damage_set=recipe.damage_set,
+            labelers=tuple(labelers.split(",")),
+        )
         for offset, split, families in ((1, "val", recipe.validation_families), (0, "train", recipe.train_families))
     ]
 
 
 @app.command()
 def simulate(
-    data: Data, out: Annotated[Path, typer.Option(help="Folder for the clips.")], clips: int = 20, seed: int = 1
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Folder for the clips.")],
+    clips: int = 20,
+    recipe_name: RecipeName = "first",
 ) -> None:
     """Write damaged clips to listen to, with what was done to each in manifest.jsonl."""
     import json
 
     import soundfile
 
-    from livemos.agent.features import LogMel
     from livemos.agent.records import SAMPLE_RATE_HZ
-    from livemos.training.simulator import FAMILY_CLIPS, Simulator
-    from livemos.training.sources import Library
+    from livemos.training.simulator import FAMILY_CLIPS
+    from livemos.training.tables import open_simulator
 
-    simulator = Simulator(library=Library.open(data, "train", permissive=True), seed=seed, features=LogMel())
+    simulator = open_simulator(_jobs(data, out, _recipe(recipe_name), "pesq")[1])
     out.mkdir(parents=True, exist_ok=True)
     with (out / "manifest.jsonl").open("w", encoding="utf-8") as manifest:
         for family in range(-(-clips // FAMILY_CLIPS)):
@@ -68,15 +79,41 @@ def simulate(
 
 
 @app.command()
-def label(data: Data, work: Work, recipe_name: RecipeName = "first", workers: Workers = 1) -> None:
-    """Simulate and label the clips of a recipe; goes on where it was interrupted."""
+def label(
+    data: Data,
+    work: Work,
+    recipe_name: RecipeName = "first",
+    workers: Workers = 1,
+    labelers: Labelers = "pesq",
+    labels: Annotated[Path | None, typer.Option(help="A folder of kept labels (training/labels_data).")] = None,
+) -> None:
+    """Simulate and label the clips of a recipe; goes on where it was interrupted. Kept labels are not made again."""
     from rich.progress import track
 
+    from livemos.training import kept_labels
     from livemos.training.tables import build, missing_shards
 
-    for job in _jobs(data, work, _recipe(recipe_name)):
+    recipe = _recipe(recipe_name)
+    for job in _jobs(data, work, recipe, labelers):
+        if labels is not None:
+            kept_labels.restore(labels / recipe.name, job)
         for _ in track(build(job, workers), f"labelling {job.split}", total=len(missing_shards(job))):
             pass
+
+
+@app.command()
+def keep(
+    data: Data,
+    work: Work,
+    out: Annotated[Path, typer.Option(help="Folder for the kept labels, one file a split.")],
+    recipe_name: RecipeName = "first",
+) -> None:
+    """Write truth and labels of a recipe's clips, without audio and features, into one compressed file a split."""
+    from livemos.training import kept_labels
+
+    recipe = _recipe(recipe_name)
+    for job in _jobs(data, work, recipe, "pesq"):
+        typer.echo(str(kept_labels.keep(job, out / recipe.name)))
 
 
 @app.command()
@@ -154,6 +191,6 @@ def everything(
     data: Data, work: Work, recipe_name: RecipeName = "first", workers: Workers = 1, threads: Threads = 1
 ) -> None:
     """Label, fit and probe, each going on where it was interrupted."""
-    label(data, work, recipe_name, workers)
+    label(data, work, recipe_name, workers, "pesq", None)
     fit(work, recipe_name, threads)
     probe(data, work / _recipe(recipe_name).name / "model.pt", 20, None)

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from livemos.training.damages import DAMAGES
+
 Array = npt.NDArray[np.float64]
 
 # line from the unmapped PESQ scale to MOS: clean 4.5, noise at 10 dB 2.4, at 0 dB 1.8
@@ -116,7 +118,7 @@ def make_targets(columns: dict[str, npt.NDArray[np.generic]]) -> Targets:
 _NUMBERS = (
     "pesq_wb", "level_dbov", "source_snr_db", "response_db", "member", "speech_ratio", "gap_ratio", "noise_db",
 )  # fmt: skip
-LOCAL_KINDS = ("loss", "mutes")  # they touch some seconds and spare others
+LOCAL_KINDS = tuple(name for name, kind in DAMAGES.items() if kind.local)
 
 
 def _spread(mos: Array, value: dict[str, Array], local: npt.NDArray[np.bool_]) -> Array:

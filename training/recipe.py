@@ -25,5 +25,6 @@ class Recipe:
     average_decay: float
     gain_db: float  # augmentation, both ways
     evaluate_every_steps: int
+    damage_set: str = "first"  # of livemos.training.damages.DAMAGE_SETS
     size: ConformerSize = field(default_factory=ConformerSize)
     weights: Weights = field(default_factory=Weights)

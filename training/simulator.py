@@ -3,7 +3,7 @@
 Clips come in families of four: the same speech, the same base condition (undamaged in more than half of the families)
 and one kind of damage at four rising severities, the first of them none (of lost packets the codec stays). The order
 inside a family is known without any listener, and a label against member 0 isolates what the one damage did. Every
-ninth family is no speech at all (noise, music, near silence), for the presence output.
+ninth or eighth family is no speech at all (noise, music, near silence), for the presence output.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import numpy.typing as npt
 from livemos.agent.features import LogMel
 from livemos.agent.records import SEGMENT_SAMPLES, STRIDE_SAMPLES, Samples
 from livemos.training.clips import ACTIVE_LEVEL_DBOV, CLIP_SAMPLES, CleanClip, draw_clip
-from livemos.training.damages import DAMAGES, Damage, Track
+from livemos.training.damages import DAMAGE_SETS, DAMAGES, Damage, DamageSet, Kind, Track
 from livemos.training.damages.additive import Noise
+from livemos.training.damages.surroundings import MAKERS, MadeUpNoise
 from livemos.training.levels import (
     FRAME_SAMPLES,
     a_weighted,
@@ -29,16 +30,17 @@ from livemos.training.levels import (
     gain,
     level_db,
 )
-from livemos.training.sources import Library
+from livemos.training.sources import Library, Recording
 
 FAMILY_CLIPS = 4
 WINDOWS = 1 + (CLIP_SAMPLES - SEGMENT_SAMPLES) // STRIDE_SAMPLES
 _FRAMES_PER_WINDOW = SEGMENT_SAMPLES // FRAME_SAMPLES
 _FRAMES_PER_STRIDE = STRIDE_SAMPLES // FRAME_SAMPLES
-_NO_SPEECH_EVERY = 9
 _UNDAMAGED_BASE_RATIO = 0.6
-# kinds that would have nothing to rise with: they appear in base conditions alone
-_FLAT_KINDS = frozenset({"g711", "g722"})
+# babble is made of voices: it is no example of absent speech
+_VOICES = frozenset({"babble", "conversation", "bar-crowd"})
+# sounds that are easily taken for speech: harmonic, bursty, from a throat
+_SPEECH_LIKE = frozenset({"dog", "sneeze", "rooster", "baby", "cat", "birds", "farm", "chimes", "clock"})
 
 Windows = npt.NDArray[np.float32]
 
@@ -63,7 +65,8 @@ class WindowTruth:
 class SimulatedClip:
     """samples: (CLIP_SAMPLES,) float32, 16-bit values. reference is None where there is no speech.
 
-    ladder: the kind that rises in this family, "" for none. damages: (kind, parameters) in the order applied.
+    ladder: the kind that rises in this family, "" for none. damages: (kind, parameters) in the order applied, and the
+    severity of each.
     level_dbov: active speech level. response_db: (F,) linear colour.
     """
 
@@ -77,6 +80,7 @@ class SimulatedClip:
     ladder: str
     severity: float
     damages: tuple[tuple[str, dict[str, Any]], ...]
+    severities: tuple[float, ...]
     level_dbov: float
     response_db: Windows
     truth: WindowTruth
@@ -84,20 +88,27 @@ class SimulatedClip:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simulator:
-    """Draws from one library; the same seed and numbers give the same samples on every machine with equal libraries."""
+    """Draws from one library; the same seed and numbers give the same samples on every machine with equal libraries.
+
+    held_out: kinds that training never hears are drawn too.
+    """
 
     library: Library
     seed: int
     features: LogMel
+    damage_set: DamageSet = DAMAGE_SETS["first"]
+    held_out: bool = False
 
     def family(self, number: int) -> list[SimulatedClip]:
         """The four clips of family `number`."""
         rng = np.random.default_rng([self.seed, number])
-        if number % _NO_SPEECH_EVERY == _NO_SPEECH_EVERY - 1:
+        every = self.damage_set.no_speech_every
+        if number % every == every - 1:
             return [self._without_speech(rng, number, member) for member in range(FAMILY_CLIPS)]
+        kinds = self.damage_set.drawn(held_out=self.held_out)
         clip = draw_clip(rng, self.library)
-        base = self._draw_base(rng)
-        ladder = _draw_kind(rng, without=_FLAT_KINDS | {kind for kind, _ in base})
+        base = self._draw_base(rng, kinds)
+        ladder = _draw_kind(rng, kinds, without=self.damage_set.flat | {kind for kind, _, _ in base})
         ladder_seed = int(rng.integers(2**31))
         scale = 1.0 if not base else 0.8
         clips = []
@@ -106,10 +117,10 @@ class Simulator:
             if member:
                 severity = scale * (member - 1 + float(rng.random())) / (FAMILY_CLIPS - 1)
             # the same seed for each severity: the same noise, the same room, only more of it
-            drawn = DAMAGES[ladder].draw(np.random.default_rng(ladder_seed), severity, self.library)
-            rising = drawn if member else DAMAGES[ladder].at_rest(drawn)
+            drawn = kinds[ladder].draw(np.random.default_rng(ladder_seed), severity, self.library)
+            rising = drawn if member else kinds[ladder].at_rest(drawn)
             if rising is not None:
-                damages.append((ladder, rising))
+                damages.append((ladder, rising, severity))
             clips.append(
                 self._damaged(
                     rng, clip, family=number, member=member, ladder=ladder, severity=severity, damages=damages
@@ -117,15 +128,19 @@ class Simulator:
             )
         return clips
 
-    def _draw_base(self, rng: np.random.Generator) -> list[tuple[str, Damage]]:
+    def _draw_base(self, rng: np.random.Generator, drawable: dict[str, Kind]) -> list[tuple[str, Damage, float]]:
         if rng.random() < _UNDAMAGED_BASE_RATIO:
             return []
         count = 1 if rng.random() < 0.7 else 2
         kinds: list[str] = []
         for _ in range(count):
-            kinds.append(_draw_kind(rng, without=frozenset(kinds)))
+            kinds.append(_draw_kind(rng, drawable, without=frozenset(kinds)))
         scale = 0.8 if count == 1 else 0.5
-        return [(kind, DAMAGES[kind].draw(rng, scale * float(rng.random()), self.library)) for kind in kinds]
+        base = []
+        for kind in kinds:
+            severity = scale * float(rng.random())
+            base.append((kind, drawable[kind].draw(rng, severity, self.library), severity))
+        return base
 
     def _damaged(
         self,
@@ -136,11 +151,11 @@ class Simulator:
         member: int,
         ladder: str,
         severity: float,
-        damages: list[tuple[str, Damage]],
+        damages: list[tuple[str, Damage, float]],
     ) -> SimulatedClip:
         track = Track.of(clip.samples, self.features.mel_bands)
         ordered = sorted(damages, key=lambda each: DAMAGES[each[0]].stage)
-        for kind, damage in ordered:
+        for kind, damage, _ in ordered:
             track = self.apply(kind, damage, track)
         level_dbov = draw_level(rng)
         samples, clipped = to_line(track.samples, level_dbov - ACTIVE_LEVEL_DBOV, rng)
@@ -155,7 +170,8 @@ class Simulator:
             source_bandwidth_hz=clip.source_bandwidth_hz,
             ladder=ladder,
             severity=severity,
-            damages=tuple((kind, asdict(damage)) for kind, damage in ordered),  # type: ignore[call-overload]
+            damages=tuple((kind, asdict(damage)) for kind, damage, _ in ordered),  # type: ignore[call-overload]
+            severities=tuple(each for _, _, each in ordered),
             level_dbov=level_dbov,
             response_db=track.response_db,
             truth=window_truth(clip, track),
@@ -170,21 +186,11 @@ class Simulator:
         return replace(damaged, response_db=track.response_db + change)
 
     def _without_speech(self, rng: np.random.Generator, family: int, member: int) -> SimulatedClip:
-        kind = ("recorded", "coloured", "music", "near silence")[member]
-        drawn = Noise.draw(rng, 0.5, self.library)
-        files = self.library.of_kind("music" if kind == "music" else "noise")
-        # babble is made of voices: it is no example of absent speech
-        files = tuple(each for each in files if each.category not in {"babble", "conversation", "bar-crowd"})
-        recorded = kind in {"recorded", "music"} and bool(files)
-        recorded = recorded and (
-            kind != "music" or rng.random() < 0.35
-        )  # there is little recorded music, and much to make
-        path = files[rng.integers(len(files))].path if recorded else ""
-        drawn = replace(drawn, path=path, music=kind == "music")
+        kind, sound = (self._varied_sound if self.damage_set.varied_no_speech else self._sound)(rng, member)
         level_dbov = float(rng.uniform(-60.0, -16.0) if kind != "near silence" else rng.uniform(-110.0, -65.0))
         silence = Track.of(np.zeros(CLIP_SAMPLES, np.float32), self.features.mel_bands)
-        track = replace(drawn, snr_db=0.0).apply(silence, self.library)
-        damages: list[tuple[str, dict[str, Any]]] = [(kind, asdict(drawn))]
+        track = replace(sound, snr_db=0.0).apply(silence, self.library)
+        damages: list[tuple[str, dict[str, Any]]] = [(kind, asdict(sound))]
         if rng.random() < 0.4:
             line = ("g711", "opus", "loss", "band")[rng.integers(4)]
             damage = DAMAGES[line].draw(rng, float(rng.random()), self.library)
@@ -203,6 +209,7 @@ class Simulator:
             ladder="",
             severity=0.0,
             damages=tuple(damages),
+            severities=(0.0,) * len(damages),
             level_dbov=level_dbov,
             response_db=track.response_db,
             truth=WindowTruth(
@@ -210,10 +217,46 @@ class Simulator:
             ),
         )
 
+    def _sound(self, rng: np.random.Generator, member: int) -> tuple[str, Noise]:
+        """One of four sounds that are no speech, by member."""
+        kind = ("recorded", "coloured", "music", "near silence")[member]
+        drawn = Noise.draw(rng, 0.5, self.library)
+        files = self._silent_files("music" if kind == "music" else "noise")
+        recorded = kind in {"recorded", "music"} and bool(files)
+        recorded = recorded and (
+            kind != "music" or rng.random() < 0.35
+        )  # there is little recorded music, and much to make
+        path = files[rng.integers(len(files))].path if recorded else ""
+        return kind, replace(drawn, path=path, music=kind == "music")
 
-def _draw_kind(rng: np.random.Generator, *, without: frozenset[str] | set[str]) -> str:
-    kinds = [kind for kind in DAMAGES if kind not in without]
-    weights = np.array([DAMAGES[kind].weight for kind in kinds])
+    def _varied_sound(self, rng: np.random.Generator, member: int) -> tuple[str, Noise | MadeUpNoise]:
+        """Sounds that are no speech, half of them such as are taken for it."""
+        recorded = self._silent_files("noise")
+        speech_like = tuple(each for each in recorded if each.category in _SPEECH_LIKE) or recorded
+        kinds = (
+            ("speech-like", "speech-like", "recorded"),
+            ("recorded", "coloured", "made up"),
+            ("music", "tones", "music"),
+            ("near silence", "recorded", "speech-like"),
+        )[member]
+        kind = kinds[rng.integers(len(kinds))]
+        drawn = Noise.draw(rng, 0.5, self.library)
+        if kind in {"made up", "tones"}:
+            maker = "tones" if kind == "tones" else str(rng.choice(list(MAKERS)))
+            return kind, MadeUpNoise(maker=maker, snr_db=0.0, seed=drawn.seed)
+        files = {"speech-like": speech_like, "recorded": recorded, "music": self._silent_files("music")}.get(kind, ())
+        if kind == "music" and rng.random() < 0.5:
+            files = ()
+        path = files[rng.integers(len(files))].path if files else ""
+        return kind, replace(drawn, path=path, music=kind == "music")
+
+    def _silent_files(self, kind: str) -> tuple[Recording, ...]:
+        return tuple(each for each in self.library.of_kind(kind) if each.category not in _VOICES)
+
+
+def _draw_kind(rng: np.random.Generator, drawable: dict[str, Kind], *, without: frozenset[str] | set[str]) -> str:
+    kinds = [kind for kind in drawable if kind not in without]
+    weights = np.array([drawable[kind].weight for kind in kinds])
     return kinds[rng.choice(len(kinds), p=weights / weights.sum())]
 
 
@@ -240,13 +283,16 @@ def _by_window(per_frame: npt.NDArray[Any]) -> Windows:
 
 def window_truth(clip: CleanClip, track: Track) -> WindowTruth:
     """Truth of each window from the clean reference and what the track recorded."""
-    active = active_frames(clip.samples)
+    spoken = active = active_frames(clip.samples)
+    if track.place is not None:
+        heard = track.place[FRAME_SAMPLES // 2 :: FRAME_SAMPLES][: len(active)]
+        active = (heard >= 0) & active[np.minimum(np.maximum(heard, 0) // FRAME_SAMPLES, len(active) - 1)]
     # a voice behind the talker counts as speech from 20 dB below on, softer it is background
-    audible_power = 0.01 * float(frame_power(clip.samples)[active].mean())
+    audible_power = 0.01 * float(frame_power(clip.samples)[spoken].mean())
     present = active | (frame_power(track.talker) > audible_power)
     frames = (len(active), FRAME_SAMPLES)
     gap = track.gap[: len(active) * FRAME_SAMPLES].reshape(frames).mean(axis=1)
-    speech_level_db = level_db(float(frame_power(a_weighted(clip.samples))[active].mean()))
+    speech_level_db = level_db(float(frame_power(a_weighted(clip.samples))[spoken].mean()))
     noise_power = _by_window(frame_power(a_weighted(track.noise)))
     # the recording's own noise was there before anything was added
     own_power = 10 ** ((speech_level_db - clip.source_snr_db) / 10)

@@ -10,7 +10,7 @@ import csv
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +75,10 @@ def _recording(row: Mapping[str, str]) -> Recording:
     )
 
 
+def _held(each: Recording, held_out: frozenset[str]) -> bool:
+    return each.kind in {"noise", "rir"} and each.repository in held_out
+
+
 @dataclass(frozen=True)
 class Library:
     """Recordings of one split, read from disk once each and kept as 16-bit integers."""
@@ -84,9 +88,16 @@ class Library:
     _cache: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def open(cls, data: Path, split: str, *, permissive: bool) -> Library:
-        """The recordings of `split`; with `permissive`, those alone whose licence lets a trained model ship."""
-        chosen = [each for each in read_manifest(data) if each.split == split]
+    def open(cls, data: Path, split: str, *, permissive: bool, held_out: frozenset[str] = frozenset()) -> Library:
+        """The recordings of `split`; with `permissive`, those alone whose licence lets a trained model ship.
+
+        held_out: repositories whose noises and rooms the split "train" leaves to the split "val".
+        """
+        chosen = [
+            replace(each, split="val") if each.split == "train" and _held(each, held_out) else each
+            for each in read_manifest(data)
+        ]
+        chosen = [each for each in chosen if each.split == split]
         if permissive:
             chosen = [each for each in chosen if may_ship(each.licence)]
         if not any(each.kind == "clean" for each in chosen):

@@ -1,10 +1,12 @@
 """The label table: simulated clips as features and truth, in shards that are written once and never half.
 
     WORK/<split>/00012.features.npy   (clips, frames, mel bands) float16
-    WORK/<split>/00012.table.npz      one column a name, one row a clip
+    WORK/<split>/00012.table.npz      the simulator's truth, one column a name, one row a clip
+    WORK/<split>/00012.pesq.npz       what one labeler (training/labelers.py) said, NaN where it was not asked
 
-A shard that exists is done, so an interrupted run goes on where it stopped. Audio is not kept: (seed, family) gives it
-again. Labels are computed from the truth when the table is read, so their formulas may change without a new simulation.
+A file that exists is done, so an interrupted run goes on where it stopped and a labeler can be added later. Audio is
+not kept: (seed, family) gives it again. Targets are computed from truth and labels when the table is read, so their
+formulas may change without a new simulation. docs/model.md has the columns.
 """
 
 from __future__ import annotations
@@ -24,8 +26,11 @@ import numpy.typing as npt
 
 from livemos.agent.errors import ConfigError
 from livemos.agent.features import LogMel
-from livemos.agent.records import Samples
-from livemos.training.simulator import SimulatedClip, Simulator
+from livemos.agent.records import SAMPLE_RATE_HZ
+from livemos.training import labelers
+from livemos.training.damages import DAMAGE_SETS
+from livemos.training.levels import level_db
+from livemos.training.simulator import FAMILY_CLIPS, SimulatedClip, Simulator
 from livemos.training.sources import Library, attributions
 
 SHARD_FAMILIES = 32
@@ -43,6 +48,8 @@ class TableJob:
     split: str
     seed: int
     families: int
+    damage_set: str = "first"
+    labelers: tuple[str, ...] = ("pesq",)
 
     def shards(self) -> range:
         """Numbers of the shards; the last may be short."""
@@ -57,30 +64,8 @@ class Table:
     columns: Columns
 
 
-def pesq_wb(reference: Samples, degraded: Samples) -> float:
-    """P.862.2 score of two clips at 16 kHz; NaN where PESQ hears no utterance."""
-    from pesq import NoUtterancesError, pesq
-
-    if not reference.any() or not degraded.any():
-        return float("nan")  # PESQ scales by the peak
-    try:
-        # PESQ hears a constant as a thump at the start; listeners and the features do not
-        return float(pesq(16_000, reference, degraded - degraded.mean(), "wb"))
-    except NoUtterancesError:
-        return float("nan")
-
-
-def label(clip: SimulatedClip) -> float:
-    """PESQ-WB of a simulated clip; NaN without speech."""
-    return float("nan") if clip.reference is None else pesq_wb(clip.reference, clip.samples)
-
-
-def write_shard(job: TableJob, simulator: Simulator, shard: int) -> None:
-    """Simulate, label and store the families of one shard."""
-    first = shard * SHARD_FAMILIES
-    families = range(first, min(first + SHARD_FAMILIES, job.families))
-    clips = [clip for family in families for clip in simulator.family(family)]
-    features = np.stack([simulator.features(clip.samples) for clip in clips]).astype(np.float16)
+def truth_columns(clips: list[SimulatedClip]) -> Columns:
+    """Everything the simulator knows about `clips`, one row each."""
     columns: dict[str, list[object]] = {
         "family": [clip.family for clip in clips],
         "member": [clip.member for clip in clips],
@@ -88,21 +73,76 @@ def write_shard(job: TableJob, simulator: Simulator, shard: int) -> None:
         "ladder": [clip.ladder for clip in clips],
         "severity": [clip.severity for clip in clips],
         "damages": [json.dumps(clip.damages) for clip in clips],
+        "severities": [json.dumps(clip.severities) for clip in clips],
         "level_dbov": [clip.level_dbov for clip in clips],
         "source_snr_db": [clip.source_snr_db for clip in clips],
         "source_bandwidth_hz": [clip.source_bandwidth_hz for clip in clips],
         "response_db": [clip.response_db for clip in clips],
-        "pesq_wb": [label(clip) for clip in clips],
+        "second_dbov": [_levels_by_second(clip) for clip in clips],
     }
     truths = [asdict(clip.truth) for clip in clips]
     columns |= {name: [truth[name] for truth in truths] for name in truths[0]}
-    arrays: dict[str, Any] = {name: np.array(rows) for name, rows in columns.items()}
-    stem = job.folder / f"{shard:05d}"
-    _publish(stem.with_suffix(".features.npy"), lambda file: np.save(file, features))
-    _publish(
-        stem.with_suffix(".table.npz"),
-        lambda file: np.savez_compressed(file, **arrays),
-    )
+    return {name: np.array(rows) for name, rows in columns.items()}
+
+
+def _levels_by_second(clip: SimulatedClip) -> list[float]:
+    """Mean power of each second in dBov: a mark by which labels and audio made again are known to belong together."""
+    return [level_db(float(np.mean(each**2))) for each in clip.samples.reshape(-1, SAMPLE_RATE_HZ)]
+
+
+def _check_mark(mark: Path, clips: list[SimulatedClip]) -> None:
+    """Raises ConfigError where labels were kept for other audio than this."""
+    if not mark.exists():
+        return
+    expected = read_columns(mark)["second_dbov"]
+    levels = np.maximum(np.array([_levels_by_second(clip) for clip in clips]), expected.min())
+    if np.abs(levels - expected).max() > 1.0:
+        raise ConfigError(
+            f"{mark} belongs to other audio than the simulator gives now: other recordings, codecs or damages; "
+            "label anew, without --labels, in another --work"
+        )
+
+
+def part_path(folder: Path, shard: int, part: str) -> Path:
+    """The file of one part of a shard."""
+    return folder / f"{shard:05d}.{part}.npz"
+
+
+def missing_parts(job: TableJob, shard: int) -> list[str]:
+    """What is not there yet of a shard: "table" (with the features), or the name of a labeler."""
+    return [part for part in ("table", *job.labelers) if not part_path(job.folder, shard, part).exists()]
+
+
+def write_shard(job: TableJob, simulator: Simulator, shard: int) -> None:
+    """Simulate the families of one shard and store what is missing of it."""
+    missing = missing_parts(job, shard)
+    first = shard * SHARD_FAMILIES
+    families = range(first, min(first + SHARD_FAMILIES, job.families))
+    # a labeler that hears few families needs no others, unless the features are wanted as well
+    chosen = [labelers.LABELERS[name].every for name in missing if name != "table"]
+    skip = 1 if "table" in missing else min(chosen)
+    clips = [clip for family in families if family % skip == 0 for clip in simulator.family(family)]
+    rows = len(families) * FAMILY_CLIPS
+    places = [(clip.family - first) * FAMILY_CLIPS + clip.member for clip in clips]
+    for part in missing:
+        if part == "table":
+            continue
+        heard = labelers.label(part, clips)
+        columns: Columns = {name: np.full(rows, np.nan, np.float32) for name in heard}
+        for name, values in heard.items():
+            columns[name][places] = values
+        save_columns(part_path(job.folder, shard, part), columns)
+    if "table" in missing:
+        _check_mark(part_path(job.folder, shard, "mark"), clips)
+        features = np.stack([simulator.features(clip.samples) for clip in clips]).astype(np.float16)
+        _publish(job.folder / f"{shard:05d}.features.npy", lambda file: np.save(file, features))
+        save_columns(part_path(job.folder, shard, "table"), truth_columns(clips))
+
+
+def save_columns(path: Path, columns: Columns) -> None:
+    """Write a compressed .npz, whole or not at all."""
+    arrays: dict[str, Any] = dict(columns)
+    _publish(path, lambda file: np.savez_compressed(file, **arrays))
 
 
 def _publish(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -113,23 +153,42 @@ def _publish(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 
 def missing_shards(job: TableJob) -> list[int]:
-    """Shards that are not there yet, or that a shorter run left shorter than this one wants them."""
-    return [shard for shard in job.shards() if not (job.folder / f"{shard:05d}.table.npz").exists()]
+    """Shards of which something is not there yet."""
+    return [shard for shard in job.shards() if missing_parts(job, shard)]
 
 
 def _claim(job: TableJob) -> None:
     """Raises ConfigError where the folder holds shards of another seed, split or set of recordings."""
     manifest = hashlib.sha256((job.data / "manifest.csv").read_bytes()).hexdigest()
-    identity = json.dumps({"split": job.split, "seed": job.seed, "manifest_sha256": manifest}, indent=1)
+    facts = {"split": job.split, "seed": job.seed, "manifest_sha256": manifest}
+    if job.damage_set != "first":
+        facts["damage_set"] = job.damage_set
+    identity = json.dumps(facts, indent=1)
     file = job.folder / "job.json"
     if file.exists() and file.read_text() != identity:
         raise ConfigError(f"{job.folder} holds clips of another seed or other recordings; give another --work")
     _publish(file, lambda written: written.write(identity.encode()))
 
 
+def open_library(job: TableJob) -> Library:
+    """The recordings a job may use."""
+    held_out = DAMAGE_SETS[job.damage_set].held_out_sources
+    return Library.open(job.data, job.split, permissive=True, held_out=held_out)
+
+
+def open_simulator(job: TableJob) -> Simulator:
+    """The simulator of a job; kinds that are held out are drawn for every split but "train"."""
+    return Simulator(
+        library=open_library(job),
+        seed=job.seed,
+        features=LogMel(),
+        damage_set=DAMAGE_SETS[job.damage_set],
+        held_out=job.split != "train",
+    )
+
+
 def _work(job: TableJob, shards: list[int]) -> int:
-    library = Library.open(job.data, job.split, permissive=True)
-    simulator = Simulator(library=library, seed=job.seed, features=LogMel())
+    simulator = open_simulator(job)
     for shard in shards:
         write_shard(job, simulator, shard)
     return len(shards)
@@ -137,7 +196,8 @@ def _work(job: TableJob, shards: list[int]) -> int:
 
 def build(job: TableJob, workers: int) -> Iterator[int]:
     """Write what is missing; yields the number of finished shards as they come. Raises ConfigError for missing data."""
-    library = Library.open(job.data, job.split, permissive=True)
+    labelers.check(job.labelers)
+    library = open_library(job)
     job.folder.mkdir(parents=True, exist_ok=True)
     _claim(job)
     text = json.dumps(attributions(library.recordings), indent=1)
@@ -147,9 +207,11 @@ def build(job: TableJob, workers: int) -> Iterator[int]:
         for shard in missing:
             yield _work(job, [shard])
         return
+    # a few shards at a time: a worker reads the recordings once for all of them
+    lots = [missing[start : start + 8] for start in range(0, len(missing), 8)]
     # spawn: a fork of a process with a progress bar's thread may hang
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for done in as_completed([pool.submit(_work, job, [shard]) for shard in missing]):
+        for done in as_completed([pool.submit(_work, job, lot) for lot in lots]):
             yield done.result()
 
 
@@ -162,9 +224,23 @@ def read_sources(folder: Path) -> list[str]:
     return lines
 
 
-def _columns(file: Path) -> Columns:
+def read_columns(file: Path) -> Columns:
+    """The columns of one .npz file."""
     with np.load(file) as columns:
         return dict(columns)
+
+
+def shard_columns(table: Path) -> Columns:
+    """Truth and labels of one shard; labels that nobody has given are NaN."""
+    columns = read_columns(table)
+    rows = len(columns["family"])
+    for name, labeler in labelers.LABELERS.items():
+        file = table.with_name(table.name.replace(".table.", f".{name}."))
+        given = read_columns(file) if file.exists() else {}
+        for column in labeler.columns:
+            # tables of the first recipe keep PESQ beside the truth
+            columns.setdefault(column, given.get(column, np.full(rows, np.nan, np.float32)))
+    return columns
 
 
 def read_table(folder: Path, families: int | None = None) -> Table:
@@ -177,7 +253,7 @@ def read_table(folder: Path, families: int | None = None) -> Table:
         files = files[:needed]
     if not files:
         raise ConfigError(f"{folder} holds no label table; run `livemos train label` first")
-    tables = [_columns(file) for file in files]
+    tables = [shard_columns(file) for file in files]
     columns = {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
     features = np.concatenate([np.load(str(file).replace(".table.npz", ".features.npy")) for file in files])
     return Table(features=features, columns=columns)

@@ -83,6 +83,18 @@ class Telephone:
         return Band(low_hz=self.low_hz, high_hz=self.high_hz, order=4, narrow_rate=True).apply(track, library)
 
 
+_EDGES_HZ = (
+    (50.0, 7000.0), (100.0, 7000.0), (200.0, 7000.0), (50.0, 5500.0), (150.0, 5000.0), (200.0, 4000.0),
+    (50.0, 3900.0), (200.0, 3600.0), (300.0, 3400.0), (400.0, 3000.0), (300.0, 2500.0), (600.0, 2200.0),
+)  # fmt: skip
+
+
+def draw_edges(rng: np.random.Generator, severity: float, library: Library) -> Band:
+    """The edges of wide-band, narrow-band and odd channels, from wide to narrow."""
+    low, high = _EDGES_HZ[min(len(_EDGES_HZ) - 1, int(severity * len(_EDGES_HZ)))]
+    return Band(low_hz=low, high_hz=high, order=int(rng.integers(4, 9)), narrow_rate=high < 3900.0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Equaliser:
     """A smooth response with the given gains in dB from 60 Hz to 8 kHz."""

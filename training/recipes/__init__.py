@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from livemos.training.recipe import Recipe
-from livemos.training.recipes import first
+from livemos.training.recipes import first, second
 
 RECIPES: dict[str, Recipe] = {
     first.RECIPE.name: first.RECIPE,
+    second.RECIPE.name: second.RECIPE,
 }

@@ -8,8 +8,8 @@ import pytest
 from livemos.training import labels
 from livemos.training.damages import Track
 from livemos.training.damages.additive import Noise
+from livemos.training.labelers import pesq_wb
 from livemos.training.sources import Library
-from livemos.training.tables import pesq_wb
 
 
 def test_pesq_labels_fall_with_noise(library: Library, speech: np.ndarray) -> None:

@@ -18,6 +18,7 @@ from livemos.training.simulator import FAMILY_CLIPS, WINDOWS, Simulator, window_
 from livemos.training.sources import Library
 
 BANDS = LogMel().mel_bands
+OTHER_PROGRAM = {"gsm", "speex"}  # encoded by the ffmpeg of a distribution; tests/unit/training/test_coding.py
 
 
 def transmission(encoding: str, lost_ratio: float, concealment: str = "zero") -> Transmission:
@@ -65,7 +66,7 @@ def test_output_is_sixteen_bit_and_as_long_as_promised(simulator: Simulator) -> 
         assert np.abs(steps - np.round(steps)).max() < 1e-3
 
 
-@pytest.mark.parametrize("kind", sorted(DAMAGES))
+@pytest.mark.parametrize("kind", sorted(DAMAGES.keys() - OTHER_PROGRAM))
 def test_every_kind_draws_applies_and_repeats(kind: str, library: Library, speech: np.ndarray) -> None:
     """A damage is data: applied twice it gives the same finite samples, and it does something."""
     damage = DAMAGES[kind].draw(np.random.default_rng(2), 0.7, library)
