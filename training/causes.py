@@ -65,7 +65,7 @@ class _Part:
 
 
 def find_causes(columns: Columns) -> Causes:
-    """Causes of the clips of a table in whole families; needs the column `severities` (the second data set or later)."""
+    """Causes of a table in whole families; needs the column `severities`, which the second data set has."""
     mos = labels.make_targets(columns).mos.astype(np.float64)
     clean = float(labels.mos_from_pesq(np.array(4.64)))
     parts = [_parts(str(damages), str(severities)) for damages, severities in _pairs(columns)]
