@@ -106,6 +106,17 @@ class RtpSourceSettings(_SourceSettings):
         return self
 
 
+class PcapSourceSettings(_SourceSettings):
+    """A capture (pcap, pcapng), replayed as fast as it can be scored; every SSRC in it is a stream."""
+
+    type: Literal["pcap"] = "pcap"
+    path: Path = Field(description="capture file")
+    payload_types: dict[int, str] = Field(
+        default_factory=dict, description='dynamic payload types, for example 111 = "opus/48000/2"'
+    )
+    sdp: Path | None = Field(None, description="session description that maps the payload types, and brings keys")
+
+
 class MicrophoneSourceSettings(_SourceSettings):
     """A capture device."""
 
@@ -132,7 +143,8 @@ class StdinSourceSettings(_SourceSettings):
 
 
 SourceSettings = Annotated[
-    RtpSourceSettings | MicrophoneSourceSettings | FileSourceSettings | StdinSourceSettings, Field(discriminator="type")
+    RtpSourceSettings | PcapSourceSettings | MicrophoneSourceSettings | FileSourceSettings | StdinSourceSettings,
+    Field(discriminator="type"),
 ]
 
 
@@ -288,6 +300,7 @@ def _known_keys(path: list[str]) -> list[str]:
 
 SOURCE_SETTINGS: dict[str, type[_SourceSettings]] = {
     "rtp": RtpSourceSettings,
+    "pcap": PcapSourceSettings,
     "microphone": MicrophoneSourceSettings,
     "file": FileSourceSettings,
     "stdin": StdinSourceSettings,

@@ -23,14 +23,17 @@ def run(
     ] = None,
     payload_type: Annotated[
         list[str] | None,
-        typer.Option("--payload-type", metavar="PT=ENCODING", help="For every --rtp, e.g. 111=opus/48000/2."),
+        typer.Option("--payload-type", metavar="PT=ENCODING", help="For --rtp and --pcap, e.g. 111=opus/48000/2."),
     ] = None,
-    sdp: Annotated[Path | None, typer.Option("--sdp", help="Session description for every --rtp.")] = None,
+    sdp: Annotated[Path | None, typer.Option("--sdp", help="Session description for every --rtp and --pcap.")] = None,
     microphone: Annotated[
         list[str] | None, typer.Option("--microphone", metavar="DEVICE", help="Listen to a device; `default` for that.")
     ] = None,
     file: Annotated[list[Path] | None, typer.Option("--file", help="Play a file or folder as if live.")] = None,
     fast: Annotated[bool, typer.Option("--fast", help="Files as fast as they can be scored.")] = False,
+    pcap: Annotated[
+        list[Path] | None, typer.Option("--pcap", help="Replay a capture (pcap, pcapng), faster than real time.")
+    ] = None,
     stdin: Annotated[bool, typer.Option("--stdin", help="Raw PCM on standard input.")] = False,
     stdin_rate_hz: Annotated[int, typer.Option("--stdin-rate-hz", help="Rate of that PCM.")] = 16_000,
     stdin_channels: Annotated[int, typer.Option("--stdin-channels", help="Channels of that PCM.")] = 1,
@@ -48,7 +51,7 @@ def run(
     from livemos.agent.settings import load_settings
 
     sources: list[dict[str, Any]] = []
-    payload_types = dict(_payload_type(text) for text in payload_type or [])
+    payload_types = dict(parse_payload_type(text) for text in payload_type or [])
     for text in rtp or []:
         host, port = _address(text, "--rtp", default_host="0.0.0.0")
         source: dict[str, Any] = {"type": "rtp", "name": f"rtp-{port}", "host": host, "port": port}
@@ -59,6 +62,9 @@ def run(
     for index, path in enumerate(file or [], 1):
         name = "file" if index == 1 else f"file-{index}"
         sources.append({"type": "file", "name": name, "path": path, "pace": "fast" if fast else "live"})
+    for index, path in enumerate(pcap or [], 1):
+        name = "pcap" if index == 1 else f"pcap-{index}"
+        sources.append({"type": "pcap", "name": name, "path": path, "payload_types": payload_types, "sdp": sdp})
     if stdin:
         pcm = {"sample_rate_hz": stdin_rate_hz, "channels": stdin_channels, "sample_format": stdin_format}
         sources.append({"type": "stdin", "name": "stdin", **pcm})
@@ -77,7 +83,8 @@ def run(
     settings = load_settings(config, flags=flags).settings
     if not settings.sources:
         raise ConfigError(
-            "nothing to listen to: give --rtp PORT, --microphone default, --file PATH, --stdin or --config FILE"
+            "nothing to listen to: give --rtp PORT, --microphone default, --file PATH, --pcap PATH, --stdin or "
+            "--config FILE"
         )
     _serve(settings)
 
@@ -112,7 +119,8 @@ def _address(text: str, flag: str, *, default_host: str) -> tuple[str, int]:
     return host.strip("[]") or default_host, int(port)
 
 
-def _payload_type(text: str) -> tuple[int, str]:
+def parse_payload_type(text: str) -> tuple[int, str]:
+    """ "111=opus/48000/2" -> (111, "opus/48000/2")."""
     number, _, encoding = text.partition("=")
     if not number.isdigit() or not encoding:
         raise ConfigError(f"--payload-type {text}: give PT=ENCODING, for example 111=opus/48000/2")

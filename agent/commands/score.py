@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from livemos.agent.commands.output import Format, Row, choose_format, print_rows
-from livemos.agent.errors import SourceError
+from livemos.agent.commands.run import parse_payload_type
+from livemos.agent.errors import ConfigError, SourceError
 
 if TYPE_CHECKING:
     from livemos.agent.records import ClipScore
@@ -47,6 +48,8 @@ CLIP_HEADINGS = {
 }
 SEGMENT_HEADINGS = {"file": "file", "start_seconds": "at s", **{k: v for k, v in CLIP_HEADINGS.items() if k != "file"}}
 
+CAPTURE_SUFFIXES = (".pcap", ".pcapng", ".cap")
+
 app = typer.Typer(add_completion=False)
 
 
@@ -63,14 +66,39 @@ def score(
     ] = None,
     bundle: Annotated[Path | None, typer.Option("--bundle", help="Model bundle; default: the packaged one.")] = None,
     engine: Annotated[str, typer.Option("--engine", help="Engine by name.")] = "onnxruntime",
+    payload_type: Annotated[
+        list[str] | None,
+        typer.Option("--payload-type", metavar="PT=ENCODING", help="For captures, e.g. 111=opus/48000/2."),
+    ] = None,
+    sdp: Annotated[Path | None, typer.Option("--sdp", help="Session description, for captures.")] = None,
 ) -> None:
-    """Score audio files: MOS, noisiness, coloration, discontinuity, loudness, 1 to 5, higher is better.
+    """Score audio files, or the streams of captures (.pcap, .pcapng).
+
+    MOS, noisiness, coloration, discontinuity, loudness: 1 to 5, higher is better.
 
     The mos of a file is the speech-weighted mean of its 1 s segments at 0.5 s stride. A score that cannot be given is
     empty and `reason` says why. Exit codes: 0 fine, 1 below --fail-below, 2 a file could not be read.
     """
     from livemos.agent.scorer import Scorer
 
+    captures = [path for path in paths if path.suffix in CAPTURE_SUFFIXES]
+    if captures:
+        if len(captures) < len(paths):
+            raise ConfigError("captures and audio files have different columns: score them in two calls")
+        from livemos.agent.commands import score_capture
+
+        payload_types = dict(parse_payload_type(text) for text in payload_type or [])
+        score_capture.run(
+            captures,
+            output_format=choose_format(output_format),
+            segments=segments,
+            fail_below=fail_below,
+            bundle=bundle,
+            engine=engine,
+            payload_types=payload_types,
+            sdp=sdp,
+        )
+        return
     run = _Run(Scorer(bundle, engine=engine), fail_below)
     chosen = choose_format(output_format)
     if segments:

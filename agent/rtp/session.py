@@ -207,13 +207,13 @@ class RtpSession:
             late_packets=self._late_packets,
             duplicate_packets=sequence.duplicate_packets,
             reordered_packets=sequence.reordered_packets,
-            jitter_seconds=self._jitter.seconds,
+            jitter_seconds=self._jitter.seconds if self._clock_rate_hz else None,
             playout_delay_seconds=0.0,  # played on arrival; other listeners come with their profiles
             network_mos=self._network_mos(recovered),
             discarded_packets=self._late_packets + self.invalid_payloads,
             recovered_packets=recovered,
             stray_packets=sequence.stray_packets,
-            rfc_jitter_seconds=self._rfc_jitter.seconds,
+            rfc_jitter_seconds=self._rfc_jitter.seconds if self._clock_rate_hz else None,
             clock_drift_ppm=self._drift.ppm,
         )
 

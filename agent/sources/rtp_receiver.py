@@ -20,7 +20,7 @@ from livemos.agent.rtp.session import RtpSession
 from livemos.agent.rtp.wall_clock import WallClock
 from livemos.agent.rtp.wraparound import difference16
 from livemos.agent.sources.base import StreamSink
-from livemos.agent.sources.rtp_stream import RtpStream
+from livemos.agent.sources.rtp_stream import CUT, ENCRYPTED, RtpStream, Unreadable
 
 PROOF_SECONDS = 2.0  # a sender without a second packet is forgotten after so long
 COLLISION_PACKETS = 5  # intervals for which an established sender keeps its SSRC
@@ -42,7 +42,7 @@ class _Sender:
     last_seconds: float
     packets: Budget
     octets: Budget
-    encrypted: bool = False
+    unreadable: Unreadable | None = None
     stream: RtpStream | None = None
     held: list[AudioBlock] = field(default_factory=list)  # until it is known whose stream they belong to
     collided: bool = False
@@ -96,8 +96,10 @@ class RtpReceiver:
         """Senders kept, proven or not."""
         return len(self._senders)
 
-    def hear(self, datagram: memoryview | bytes, peer: Transport, local: Transport, now: float) -> None:
-        """One datagram from `peer` to `local`; `now` never goes back."""
+    def hear(
+        self, datagram: memoryview | bytes, peer: Transport, local: Transport, now: float, *, cut: bool = False
+    ) -> None:
+        """One datagram from `peer` to `local`; `now` never goes back. cut: the capture did not keep all of it."""
         size = len(datagram)
         if size > self._caps.datagram_bytes:
             self._counts["cap_datagram_packets"] += 1
@@ -118,7 +120,7 @@ class RtpReceiver:
         except InvalidPacketError as invalid:
             self._counts[f"invalid_{invalid.reason.value}_packets"] += 1
             return
-        self._place(packet, datagram, peer, local, now)
+        self._place(packet, datagram, peer, local, now, cut=cut)
 
     def tick(self, now: float) -> None:
         """Give up gaps whose wait has ended."""
@@ -181,7 +183,14 @@ class RtpReceiver:
                 self._counts["sender_reports" if sane else "insane_sender_reports"] += 1
 
     def _place(
-        self, packet: Packet, datagram: memoryview | bytes, peer: Transport, local: Transport, now: float
+        self,
+        packet: Packet,
+        datagram: memoryview | bytes,
+        peer: Transport,
+        local: Transport,
+        now: float,
+        *,
+        cut: bool,
     ) -> None:
         key = local, packet.ssrc
         sender = self._senders.get(key)
@@ -193,21 +202,20 @@ class RtpReceiver:
                 return
         elif peer != sender.peer and not self._moves(key, sender, packet, peer, now):
             return
-        sealed = False
-        if self._unsealer is not None:
+        unreadable = CUT if cut else None
+        if self._unsealer is not None and not cut:
             try:
                 packet = parse(self._unsealer.unseal(bytes(datagram), packet.ssrc))
             except (SealError, InvalidPacketError):
                 self._counts["srtp_auth_failed_packets"] += 1
-                sealed = True
-            if sender is not None and sender.encrypted is not sealed:
-                if sealed:
+                unreadable = ENCRYPTED
+            if sender is not None and sender.unreadable is not unreadable:
+                if unreadable is not None:
                     return  # a forger beside an authenticated sender
                 self._end(key, sender, "its packets can be read now")
-                sender = None
         sender = self._senders.get(key)
         if sender is None:
-            sender = self._new_sender(key, peer, now, encrypted=sealed)
+            sender = self._new_sender(key, peer, now, unreadable=unreadable)
         if not (sender.packets.take(1, now) and sender.octets.take(len(datagram), now)):
             self._counts["cap_source_rate_packets"] += 1
             return
@@ -226,12 +234,12 @@ class RtpReceiver:
             self._forget_unproven(next(iter(self._unproven)))
         return True
 
-    def _new_sender(self, key: Key, peer: Transport, now: float, *, encrypted: bool) -> _Sender:
+    def _new_sender(self, key: Key, peer: Transport, now: float, *, unreadable: Unreadable | None) -> _Sender:
         sender = _Sender(
             ssrc=key[1],
             peer=peer,
             session=RtpSession(
-                payload_map=_EVERYTHING_UNKNOWN if encrypted else self._map,
+                payload_map=_EVERYTHING_UNKNOWN if unreadable else self._map,
                 reorder_wait_seconds=self._reorder_wait_seconds,
                 concealment=self._concealment,
             ),
@@ -239,7 +247,7 @@ class RtpReceiver:
             last_seconds=now,
             packets=Budget(self._caps.source_packets_per_second),
             octets=Budget(self._caps.source_bytes_per_second),
-            encrypted=encrypted,
+            unreadable=unreadable,
         )
         self._senders[key] = self._unproven[key] = sender
         return sender
@@ -327,7 +335,7 @@ class RtpReceiver:
             session=sender.session,
             sink=self._sink,
             counts=self._counts,
-            encrypted=sender.encrypted,
+            unreadable=sender.unreadable,
             wait_when_full=self._wait_when_full,
         )
         self._play_held(sender, now)
@@ -347,7 +355,11 @@ class RtpReceiver:
         if sender.stream is not None:
             sender.stream.close(detail)
             self._ids.discard(sender.stream.description.source_id)
-            del self._senders[key]
+            if self._unsealer is not None:
+                self._unsealer.forget(sender.ssrc)
+        self._senders.pop(key, None)
+        if sender.stream is None and self._unproven.get(key) is sender:
+            self._forget_unproven(key)
 
 
 def _continues(before: _Sender, after: _Sender) -> bool:

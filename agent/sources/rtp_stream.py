@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from livemos.agent.errors import CapacityError
@@ -33,10 +33,27 @@ _COUNTS = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Why packets that can be counted cannot be heard, and the event that says so."""
+
+    reason: Reason
+    kind: EventKind
+    detail: str
+
+
+ENCRYPTED = Unreadable(
+    Reason.ENCRYPTED, EventKind.DECRYPTION_FAILED, "the keys that were given do not open its packets (or the roc?)"
+)
+CUT = Unreadable(
+    Reason.UNSUPPORTED_CODEC, EventKind.CAPTURE_LOSS, "the capture cut its packets (snaplen); capture them whole: -s 0"
+)
+
+
 class RtpStream:
     """Owned by its receiver's thread. `counts` is the source's, shared by its streams.
 
-    encrypted: nothing here can read the packets; they are counted and told, and never scored.
+    unreadable: the packets are counted and told, and never scored.
     """
 
     def __init__(
@@ -48,14 +65,14 @@ class RtpStream:
         session: RtpSession,
         sink: StreamSink,
         counts: Counter[str],
-        encrypted: bool = False,
+        unreadable: Unreadable | None = None,
         wait_when_full: bool = False,
     ) -> None:
         self.description = StreamDescription(source_id=source_id, kind="rtp", labels=labels, detail=detail)
         self._session = session
         self._sink = sink
         self._counts = counts
-        self._encrypted = encrypted
+        self._unreadable = unreadable
         self._wait_when_full = wait_when_full
         self._earlier = MediaStatistics()  # sums over earlier generations
         self._writer: StreamWriter | None = None
@@ -122,8 +139,8 @@ class RtpStream:
             self._counts["refused_packets"] += 1
             return
         assert self._writer is not None
-        if self._encrypted:
-            self._enter(StreamState.UNDESCRIBED, Reason.ENCRYPTED)
+        if self._unreadable is not None:
+            self._enter(StreamState.UNDESCRIBED, self._unreadable.reason)
             self._session.take_events()
             return
         if self._session.undescribed_payload_type is not None:
@@ -146,8 +163,8 @@ class RtpStream:
             self._counts["refused_streams"] += 1
             return False
         self._counts["opened_streams"] += 1
-        if self._encrypted:
-            self.event(EventKind.DECRYPTION_FAILED, "the keys that were given do not open its packets (or the roc?)")
+        if self._unreadable is not None:
+            self.event(self._unreadable.kind, self._unreadable.detail)
         return True
 
     def _enter(self, state: StreamState, reason: Reason | None = None) -> None:

@@ -56,7 +56,7 @@ def test_sources_of_all_layers_add_up(tmp_path: Path) -> None:
         ("[gprc]\nport = 1\n", r"unknown setting 'gprc' \(.*agent\.toml\); did you mean 'grpc'"),
         ("[grpc]\nport = 70000\n", r"'grpc.port' .*65535, got 70000"),
         ('[[sources]]\ntype = "rtp"\nname = "a"\nprt = 1\n', r"sources.0.rtp.prt.*did you mean 'port'"),
-        ('[[sources]]\ntype = "sip"\nname = "a"\n', r"sources.0.*'rtp', 'microphone', 'file', 'stdin'"),
+        ('[[sources]]\ntype = "sip"\nname = "a"\n', r"sources.0.*'rtp', 'pcap', 'microphone', 'file', 'stdin'"),
         ('[[sources]]\ntype = "rtp"\nname = "a/b"\n', r"sources.0.rtp.name"),
         (
             '[[sources]]\ntype="rtp"\nname="a"\nport=1\n[[sources]]\ntype="rtp"\nname="a"\nport=2\n',

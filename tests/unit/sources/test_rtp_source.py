@@ -232,4 +232,4 @@ def test_a_multicast_description_is_refused_and_not_silently_deaf(sink: Any, tmp
 
 def test_every_kind_of_source_is_registered() -> None:
     """Settings name these."""
-    assert set(SOURCES) == {"rtp", "microphone", "file", "stdin"}
+    assert set(SOURCES) == {"rtp", "pcap", "microphone", "file", "stdin"}

@@ -1,0 +1,193 @@
+"""A capture to scores on one thread: replay, segments, model, in an order that the file alone decides.
+
+Segments of all streams share engine calls of a fixed size, so a second run repeats the first in every bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from livemos.agent.bundle import load_bundle
+from livemos.agent.clock import ManualClock
+from livemos.agent.engine import make_engine
+from livemos.agent.pipeline import segment_score
+from livemos.agent.reasons import Reason
+from livemos.agent.records import (
+    SAMPLE_RATE_HZ,
+    SEGMENT_SAMPLES,
+    AudioBlock,
+    ClipScore,
+    EventKind,
+    MediaStatistics,
+    SegmentScore,
+    SourceEvent,
+    StreamDescription,
+    StreamState,
+)
+from livemos.agent.ring import RingBank
+from livemos.agent.rtp.seal import SrtpKey
+from livemos.agent.scorer import clip_score
+from livemos.agent.segment_scorer import SegmentScorer
+from livemos.agent.sources.pcap import CaptureReplay
+from livemos.agent.stream import DueSegment, Stream
+
+STREAMS_AT_ONCE = 256
+_BATCH_SEGMENTS = 64
+_PIECE_SECONDS = 0.5  # a block longer than the ring would overwrite itself
+
+
+@dataclass(slots=True)
+class CaptureStream:
+    """What the replay found of one stream."""
+
+    description: StreamDescription
+    media: MediaStatistics = field(default_factory=MediaStatistics)
+    reason: Reason | None = None  # why the stream as a whole has no score
+    segments: list[SegmentScore] = field(default_factory=list)
+    events: list[SourceEvent] = field(default_factory=list)
+    clip: ClipScore | None = None
+
+
+class CaptureScorer:
+    """Holds the model; `score` for each capture."""
+
+    def __init__(self, bundle: Path | None = None, *, engine: str = "onnxruntime") -> None:
+        """Raises BundleError, EngineError, ConfigError."""
+        loaded = load_bundle(bundle)
+        self._scorer = SegmentScorer(loaded, make_engine(engine, loaded, threads=1))
+
+    def score(
+        self,
+        path: Path,
+        *,
+        payload_types: Mapping[int, str] | None = None,
+        sdp: Path | None = None,
+        key: SrtpKey | None = None,
+    ) -> tuple[list[CaptureStream], dict[str, int]]:
+        """Streams in the order in which they proved themselves, and the replay's counts. Raises SourceError."""
+        clock = ManualClock(unix=0.0)  # times count from the first frame
+        sink = _ScoringSink(self._scorer, clock)
+        replay = CaptureReplay(
+            path, name=path.stem, sink=sink, clock=clock, payload_types=payload_types, sdp=sdp, key=key
+        )
+        replay.run()
+        sink.finish()
+        return sink.streams, dict(sorted(replay.counts.items()))
+
+
+class _ScoringSink:
+    """A StreamSink that scores in the caller's thread."""
+
+    def __init__(self, scorer: SegmentScorer, clock: ManualClock) -> None:
+        self.scorer, self.clock = scorer, clock
+        self.streams: list[CaptureStream] = []
+        self._bank = RingBank(STREAMS_AT_ONCE)
+        self._waiting: list[tuple[CaptureStream, DueSegment]] = []
+        self._segments = np.empty((_BATCH_SEGMENTS, SEGMENT_SAMPLES), np.float32)
+
+    def open(self, description: StreamDescription, *, wait_when_full: bool = False) -> _Writer:
+        """Raises CapacityError beyond STREAMS_AT_ONCE."""
+        stream = Stream(
+            description, self._bank, wait_when_full=False, started_unix_seconds=self.clock.unix(), on_due=lambda: None
+        )
+        found = CaptureStream(description)
+        self.streams.append(found)
+        return _Writer(self, stream, found)
+
+    def take(self, stream: Stream, found: CaptureStream) -> None:
+        """Copy what is due; a full batch is scored."""
+        while stream.due():
+            due = stream.take(self._segments[len(self._waiting)])
+            self._waiting.append((found, due))
+            if len(self._waiting) == _BATCH_SEGMENTS:
+                self.flush()
+
+    def release(self, stream: Stream) -> None:
+        """The stream has ended and was taken to its end."""
+        self._bank.release(stream.row)
+
+    def flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
+        concealed = np.array([due.concealed_ratio for _, due in waiting], np.float32)
+        scores = self.scorer.score(self._segments[: len(waiting)], concealed)
+        for row, (found, due) in enumerate(waiting):
+            found.segments.append(
+                segment_score(
+                    scores,
+                    row,
+                    source_id=found.description.source_id,
+                    segment_index=due.segment_index,
+                    ready_unix_seconds=due.ready_monotonic_seconds,
+                    concealed_ratio=due.concealed_ratio,
+                    model_id=self.scorer.model.model_id,
+                )
+            )
+
+    def finish(self) -> None:
+        """Score the rest and sum up each stream."""
+        self.flush()
+
+
+class _Writer:
+    """A StreamWriter of the sink."""
+
+    def __init__(self, sink: _ScoringSink, stream: Stream, found: CaptureStream) -> None:
+        self._sink, self._stream, self._found = sink, stream, found
+        self._rate_hz = SAMPLE_RATE_HZ
+
+    def write(self, block: AudioBlock) -> None:
+        """Score what the block completes."""
+        self._rate_hz = block.sample_rate_hz
+        piece = round(_PIECE_SECONDS * block.sample_rate_hz)
+        for start in range(0, len(block.samples), piece):
+            self._stream.write(
+                AudioBlock(
+                    samples=block.samples[start : start + piece],
+                    sample_rate_hz=block.sample_rate_hz,
+                    concealed=block.concealed,
+                    ready_monotonic_seconds=block.ready_monotonic_seconds,
+                )
+            )
+            self._sink.take(self._stream, self._found)
+
+    def media(self, statistics: MediaStatistics) -> None:
+        """Keep the newest."""
+        self._found.media = statistics
+
+    def state(self, state: StreamState, reason: Reason | None = None) -> None:
+        """Only what keeps a stream from ever being scored is kept."""
+        if state is StreamState.UNDESCRIBED:
+            self._found.reason = reason
+
+    def event(self, kind: EventKind, detail: str) -> None:
+        """Kept with the capture's time."""
+        now = self._sink.clock.unix()
+        self._found.events.append(
+            SourceEvent(
+                source_id=self._found.description.source_id, kind=kind, unix_seconds=round(now, 9), detail=detail
+            )
+        )
+
+    def close(self, detail: str = "") -> None:
+        """Score to the end."""
+        self._stream.close()
+        self._sink.take(self._stream, self._found)
+        self._sink.flush()
+        seconds = self._stream.heard_samples() / SAMPLE_RATE_HZ
+        clip = clip_score(self._found.segments, seconds, self._rate_hz, self._sink.scorer.model.model_id)
+        if clip.mos is None and self._found.reason is not None:
+            clip = ClipScore(
+                seconds=seconds,
+                speech_seconds=0.0,
+                sample_rate_hz=self._rate_hz,
+                reason=self._found.reason,
+                model_id=clip.model_id,
+            )
+        self._found.clip = clip
+        self._sink.release(self._stream)

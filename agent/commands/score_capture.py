@@ -1,0 +1,133 @@
+"""`livemos score call.pcap`: a row a stream, or the score log with `--segments`; the same bytes on every run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from livemos.agent.commands.output import Format, Row, print_rows
+from livemos.agent.errors import SourceError
+
+if TYPE_CHECKING:
+    from livemos.agent.capture_scorer import CaptureStream
+
+# promised: names and order stay, new columns are added at the end
+STREAM_COLUMNS = (
+    "file",
+    "source_id",
+    "detail",
+    "codec",
+    "seconds",
+    "expected_packets",
+    "lost_packets",
+    "lost_ratio",
+    "late_packets",
+    "duplicate_packets",
+    "recovered_packets",
+    "jitter_seconds",
+    "clock_drift_ppm",
+    "network_mos",
+    "mos",
+    "mos_std",
+    "noisiness",
+    "coloration",
+    "discontinuity",
+    "loudness",
+    "reason",
+    "events",
+    "model_id",
+)
+STREAM_HEADINGS = {
+    "source_id": "stream",
+    "codec": "codec",
+    "seconds": "s",
+    "lost_ratio": "loss",
+    "jitter_seconds": "jitter s",
+    "network_mos": "net MOS",
+    "mos": "MOS",
+    "reason": "reason",
+    "events": "events",
+}
+_SCORES = ("mos", "mos_std", "noisiness", "coloration", "discontinuity", "loudness")
+LOG_COLUMNS = ("source_id", "at_seconds", "what", *_SCORES, "concealed_ratio", "reason", "detail")
+
+
+def run(
+    paths: list[Path],
+    *,
+    output_format: Format,
+    segments: bool,
+    fail_below: float | None,
+    bundle: Path | None,
+    engine: str,
+    payload_types: Mapping[int, str],
+    sdp: Path | None,
+) -> None:
+    """Raises typer.Exit: 1 below `fail_below`, 2 when a capture could not be read."""
+    from livemos.agent.capture_scorer import CaptureScorer
+
+    scorer = CaptureScorer(bundle, engine=engine)
+    found: list[tuple[Path, CaptureStream]] = []
+    unreadable = 0
+    for path in paths:
+        try:
+            streams, counts = scorer.score(path, payload_types=payload_types, sdp=sdp)
+        except SourceError as error:
+            unreadable += 1
+            print(f"livemos: {error}", file=sys.stderr)
+            continue
+        if counts.get("truncated_files"):
+            print(f"livemos: capture {path} ends inside a record; results go up to there", file=sys.stderr)
+        found += [(path, stream) for stream in streams]
+    if segments:
+        print_rows(_log_rows(found), LOG_COLUMNS, output_format)
+    else:
+        print_rows(_stream_rows(found), STREAM_COLUMNS, output_format, headings=STREAM_HEADINGS)
+    if unreadable:
+        raise typer.Exit(2)
+    scores = [stream.clip.mos if stream.clip else None for _, stream in found]
+    if fail_below is not None and any(mos is None or mos < fail_below for mos in scores):
+        raise typer.Exit(1)
+
+
+def _stream_rows(found: list[tuple[Path, CaptureStream]]) -> Iterator[Row]:
+    for path, stream in found:
+        clip, media = stream.clip, stream.media
+        names = (*_SCORES, "seconds", "model_id")
+        row = {name: getattr(media, name) for name in STREAM_COLUMNS if hasattr(media, name)}
+        row |= {name: getattr(clip, name) for name in names}
+        row["reason"] = clip.reason.value if clip is not None and clip.reason is not None else None
+        row |= {"file": str(path), "source_id": stream.description.source_id, "detail": stream.description.detail}
+        if media.expected_packets:
+            row["lost_ratio"] = (media.lost_packets or 0) / media.expected_packets
+        row["events"] = " ".join(dict.fromkeys(event.kind.value for event in stream.events)) or None
+        yield row
+
+
+def _log_rows(found: list[tuple[Path, CaptureStream]]) -> Iterator[Row]:
+    """Segments and events of each stream in the order of time."""
+    for _, stream in found:
+        rows: list[dict[str, object]] = [
+            {
+                "source_id": segment.source_id,
+                "at_seconds": round(segment.ready_unix_seconds, 6),
+                "what": "segment",
+                **{name: getattr(segment, name) for name in (*_SCORES, "concealed_ratio")},
+                "reason": segment.reason.value if segment.reason else None,
+            }
+            for segment in stream.segments
+        ]
+        rows += [
+            {
+                "source_id": event.source_id,
+                "at_seconds": round(event.unix_seconds, 6),
+                "what": event.kind.value,
+                "detail": event.detail,
+            }
+            for event in stream.events
+        ]
+        yield from sorted(rows, key=lambda row: float(str(row["at_seconds"])))
