@@ -124,7 +124,9 @@ def show(rows: Sequence[Row], title: str, console: Console) -> None:
     console.print(f"{title}; line: RMSE after one line")
     held = main_rows(rows)
     for name, unit in dict.fromkeys((row["set"], row["unit"]) for row in held):
-        table = Table(title=f"\n{name}, per {unit}", title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+        table = Table(
+            title=f"\n{name}, per {unit}", title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 0)
+        )
         for heading in _SHOWN:
             table.add_column(heading, justify="left" if heading == "output" else "right", no_wrap=True)
         for row in held:
@@ -132,13 +134,12 @@ def show(rows: Sequence[Row], title: str, console: Console) -> None:
                 cells = main_cells(row)
                 style = "bold" if row["kind"] == "livemos" else None
                 table.add_row(*(cells[place] for place in _SHOWN.values()), style=style)
-        table.padding = (0, 0)
         console.print(table)
 
 
 def show_rows(rows: Sequence[Row], columns: Sequence[str], title: str, console: Console) -> None:
     """Any rows as a table of two decimals."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+    table = Table(title=f"\n{title}", title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 0))
     for place, column in enumerate(columns):
         table.add_column(column, justify="right" if place else "left", no_wrap=True)
     for row in rows:
