@@ -68,7 +68,7 @@ class Unsealer:
     def unseal(self, datagram: bytes, ssrc: int) -> bytes:
         """The plain RTP datagram. Raises SealError; a failed packet changes no state."""
         known = self._sessions.get(ssrc)
-        session = self._session(ssrc) if known is None else known
+        session = self._session(ssrc, int.from_bytes(datagram[2:4])) if known is None else known
         try:
             plain: bytes = session.unprotect(datagram)
         except (self._srtp.Error, ValueError) as error:
@@ -80,12 +80,12 @@ class Unsealer:
         """The stream has ended."""
         self._sessions.pop(ssrc, None)
 
-    def _session(self, ssrc: int) -> Any:
+    def _session(self, ssrc: int, first_number: int) -> Any:
         session = self._srtp.Session(self._policy(self._srtp.Policy.SSRC_SPECIFIC, ssrc))
         if self._key.roc:
             # the binding cannot set the counter, so it is walked there by packets of our own under the same key
             walker = self._srtp.Session(self._policy(self._srtp.Policy.SSRC_SPECIFIC, ssrc))
-            last = self._key.roc << 16
+            last = (self._key.roc << 16) + first_number - 1
             for index in [*range(0, last, _STEP), last]:
                 header = b"\x80\x00" + (index & 0xFFFF).to_bytes(2) + bytes(4) + ssrc.to_bytes(4)
                 session.unprotect(walker.protect(header + b"\0"))

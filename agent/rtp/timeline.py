@@ -95,6 +95,9 @@ class MediaTimeline:
             self._note_unknown(packet.payload_type)
             return []
         self.undescribed_payload_type = None
+        if role is Role.REDUNDANT:  # its blocks could not be read (the session counted it): its audio is missing
+            self._missing_packets += 1
+            return []
         if role is Role.TELEPHONE_EVENT:
             self._note_key_press(packet)
             return []

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,3 +37,20 @@ def pcmu() -> PacketMaker:
         )
 
     return make
+
+
+def _recording_sink() -> Any:
+    """The class of the sources' own tests: importlib mode knows no imports between test folders."""
+    path = Path(__file__).parents[1] / "sources" / "conftest.py"
+    spec = importlib.util.spec_from_file_location("recording", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.RecordingSink()
+
+
+@pytest.fixture
+def recorder() -> Any:
+    """A sink that a test can wait on, for real sockets."""
+    return _recording_sink()
