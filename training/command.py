@@ -85,7 +85,7 @@ def label(
     recipe_name: RecipeName = "first",
     workers: Workers = 1,
     labelers: Labelers = "pesq",
-    labels: Annotated[Path | None, typer.Option(help="A folder of kept labels (training/labels_data).")] = None,
+    kept: Annotated[Path | None, typer.Option(help="A folder of kept labels (training/labels_data).")] = None,
 ) -> None:
     """Simulate and label the clips of a recipe; goes on where it was interrupted. Kept labels are not made again."""
     from rich.progress import track
@@ -95,8 +95,8 @@ def label(
 
     recipe = _recipe(recipe_name)
     for job in _jobs(data, work, recipe, labelers):
-        if labels is not None:
-            kept_labels.restore(labels / recipe.name, job)
+        if kept is not None:
+            kept_labels.restore(kept / recipe.name, job)
         for _ in track(build(job, workers), f"labelling {job.split}", total=len(missing_shards(job))):
             pass
 
@@ -114,6 +114,17 @@ def keep(
     recipe = _recipe(recipe_name)
     for job in _jobs(data, work, recipe, "pesq"):
         typer.echo(str(kept_labels.keep(job, out / recipe.name)))
+
+
+@app.command()
+def labels(work: Work) -> None:
+    """How the labels of a work folder spread, kind by kind, and where the teachers disagree."""
+    from rich.console import Console
+
+    from livemos.training import label_report
+
+    for split in ("val", "train"):
+        label_report.show(split, label_report.report_labels(work / split), Console())
 
 
 @app.command()

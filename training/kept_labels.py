@@ -9,6 +9,7 @@ from here. Whether audio and labels belong together is told by the level of each
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,7 @@ def keep(job: TableJob, folder: Path) -> Path:
     for name, kind in (("family", np.int32), ("member", np.int8), ("severity", np.float16), ("level_dbov", np.float16)):
         columns[name] = np.concatenate([truth[name] for truth in truths]).astype(kind)
     columns["ladder"] = np.concatenate([truth["ladder"] for truth in truths])
+    columns["kinds"] = np.array([_kinds(str(text)) for truth in truths for text in truth["damages"].tolist()])
     levels = np.concatenate([truth["second_dbov"] for truth in truths])
     columns["second_dbov"] = np.round(levels / _LEVEL_STEP_DB).clip(-480, 0).astype(np.int16)
     for name, labeler in labelers.LABELERS.items():
@@ -68,7 +70,7 @@ def restore(folder: Path, job: TableJob) -> int:
     wanted = {"seed": job.seed, "damage_set": job.damage_set, "manifest_sha256": _manifest(job)}
     for name, value in wanted.items():
         if kept[name].item() != value:
-            raise ConfigError(f"{file} was made with {name} {kept[name].item()}, not {value}; leave --labels away")
+            raise ConfigError(f"{file} was made with {name} {kept[name].item()}, not {value}; leave --kept away")
     job.folder.mkdir(parents=True, exist_ok=True)
     written = 0
     for shard in kept["shards"].tolist():
@@ -86,6 +88,10 @@ def restore(folder: Path, job: TableJob) -> int:
                 save_columns(part_path(job.folder, shard, name), columns)
                 written += 1
     return written
+
+
+def _kinds(damages: str) -> str:
+    return " ".join(kind.replace(" ", "-") for kind, _ in json.loads(damages))
 
 
 def _manifest(job: TableJob) -> str:

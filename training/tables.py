@@ -99,7 +99,7 @@ def _check_mark(mark: Path, clips: list[SimulatedClip]) -> None:
     if np.abs(levels - expected).max() > 1.0:
         raise ConfigError(
             f"{mark} belongs to other audio than the simulator gives now: other recordings, codecs or damages; "
-            "label anew, without --labels, in another --work"
+            "label anew, without --kept, in another --work"
         )
 
 
@@ -245,6 +245,22 @@ def shard_columns(table: Path) -> Columns:
 
 def read_table(folder: Path, families: int | None = None) -> Table:
     """All shards in `folder`, or the first that hold `families`. Raises ConfigError when there are too few."""
+    files = _tables(folder, families)
+    features = np.concatenate([np.load(str(file).replace(".table.npz", ".features.npy")) for file in files])
+    return Table(features=features, columns=_joined(files))
+
+
+def read_all_columns(folder: Path) -> Columns:
+    """The columns of all shards in `folder`, without features. Raises ConfigError when there are none."""
+    return _joined(_tables(folder, None))
+
+
+def _joined(files: list[Path]) -> Columns:
+    shards = [shard_columns(file) for file in files]
+    return {name: np.concatenate([shard[name] for shard in shards]) for name in shards[0]}
+
+
+def _tables(folder: Path, families: int | None) -> list[Path]:
     files = sorted(folder.glob("*.table.npz"))
     if families is not None:
         needed = -(-families // SHARD_FAMILIES)
@@ -253,7 +269,4 @@ def read_table(folder: Path, families: int | None = None) -> Table:
         files = files[:needed]
     if not files:
         raise ConfigError(f"{folder} holds no label table; run `livemos train label` first")
-    tables = [shard_columns(file) for file in files]
-    columns = {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
-    features = np.concatenate([np.load(str(file).replace(".table.npz", ".features.npy")) for file in files])
-    return Table(features=features, columns=columns)
+    return files

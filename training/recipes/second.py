@@ -1,7 +1,7 @@
 """The second data set, wider than the first.   livemos train label --data DIR --work DIR --recipe second
 
 40,000 clips of 7 s = 78 h, simulated and labelled at about 0.15 s a clip and core: 100 core-minutes; kept labels
-(--labels training/labels_data) leave 40 of them. Sizes of the run are those that were tried with the first recipe,
+(--kept training/labels_data) leave 40 of them. Sizes of the run are those that were tried with the first recipe,
 scaled to the data: 12,000 steps of 8 families x 4 clips x 4 windows = 9.6 passes.
 """
 
