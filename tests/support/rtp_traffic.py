@@ -55,9 +55,8 @@ def opus_packets(
     )
     size = round(16 * milliseconds)
     t = np.arange(count * size) / 16_000
-    voice = (0.3 * np.sign(np.sin(2 * np.pi * 150 * t)) * (1 + 0.5 * np.sin(2 * np.pi * 3 * t)) / 1.5).astype(
-        np.float32
-    )
+    envelope = 0.2 + 0.1 * np.sin(2 * np.pi * 3 * t)
+    voice = (envelope * np.sign(np.sin(2 * np.pi * 150 * t))).astype(np.float32)
     ticks = round(48 * milliseconds) if advance is None else advance
     return [
         pcmu(n, ticks * n, payload_type=111, payload=encoder.encode(voice[n * size : (n + 1) * size]))

@@ -99,7 +99,9 @@ GOLDEN = """\
 "mos_p05": null, "scored_segments": 3, "unscored_segments": 0, "coverage_ratio": 0.75, "speech_seconds": 1.5, \
 "reason": null}], "level_dbov": -26.1, "state": "active", "media": {"codec": "pcm", "received_packets": null, \
 "expected_packets": null, "lost_packets": null, "late_packets": null, "duplicate_packets": null, \
-"reordered_packets": null, "jitter_seconds": null, "playout_delay_seconds": null, "network_mos": null, "discarded_packets": null, "recovered_packets": null, "stray_packets": null, "rfc_jitter_seconds": null, "clock_drift_ppm": null}, "model_id": "m-1-0"}
+"reordered_packets": null, "jitter_seconds": null, "playout_delay_seconds": null, "network_mos": null, \
+"discarded_packets": null, "recovered_packets": null, "stray_packets": null, \
+"rfc_jitter_seconds": null, "clock_drift_ppm": null}, "model_id": "m-1-0"}
 {"type": "event", "source_id": "mic", "sequence": 3, "kind": "device_lost", "time": "2023-11-14T22:13:22.000Z", \
 "detail": "USB µ-mic"}
 {"type": "segment", "source_id": "mic", "sequence": 4, "segment_index": 3, "start_sample": 24000, \
