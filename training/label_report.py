@@ -21,14 +21,15 @@ _EDGES = np.arange(1.0, 5.01, 0.5)
 class KindRow:
     """One rising kind: families, mean label of the members from none to worst, and Distill-MOS beside PESQ.
 
-    teacher_clips: clips of members 1 to 3 that Distill-MOS heard; teacher_difference: its mean less the label's.
+    teacher_clips: clips of members 1 to 3 that Distill-MOS heard. teacher_cost_ratio: what they lose to member 0 by
+    Distill-MOS over what they lose by PESQ, so that neither voices nor the base condition count; NaN where none lost.
     """
 
     kind: str
     families: int
     mos: tuple[float, ...]
     teacher_clips: int
-    teacher_difference: float
+    teacher_cost_ratio: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,10 +88,17 @@ def _by_kind(columns: Columns, mos: np.ndarray, teacher: np.ndarray) -> tuple[Ki
                 families=int((own & (member == 0)).sum()),
                 mos=tuple(float(mos[own & (member == each)].mean()) for each in range(int(member.max()) + 1)),
                 teacher_clips=int(heard.sum()),
-                teacher_difference=float((teacher - mos)[heard].mean()) if heard.any() else float("nan"),
+                teacher_cost_ratio=_cost_ratio(np.flatnonzero(heard), member, mos, teacher),
             )
         )
     return tuple(rows)
+
+
+def _cost_ratio(clips: np.ndarray, member: np.ndarray, mos: np.ndarray, teacher: np.ndarray) -> float:
+    base = clips - member[clips]
+    lost = np.stack([mos[base] - mos[clips], teacher[base] - teacher[clips]])
+    by_pesq, by_teacher = lost[:, np.isfinite(lost).all(axis=0)].sum(axis=1)
+    return float(by_teacher / by_pesq) if by_pesq > 0 else float("nan")
 
 
 def show(split: str, report: LabelReport, console: Console) -> None:
@@ -103,13 +111,13 @@ def show(split: str, report: LabelReport, console: Console) -> None:
         steps = "  ".join(f"{low:.1f} {share:.1%}" for low, share in zip(_EDGES[:-1], shares, strict=True))
         console.print(f"{name} by half points: {steps}")
     console.print("cause: " + "  ".join(f"{name} {share:.1%}" for name, share in report.cause_shares.items()))
-    table = RichTable("kind", "families", "MOS from PESQ, none to worst", "Distill-MOS clips", "its difference")
+    table = RichTable("kind", "families", "MOS from PESQ, none to worst", "Distill-MOS clips", "its cost over PESQ's")
     for row in report.kinds:
         table.add_row(
             row.kind,
             str(row.families),
             ", ".join(f"{value:.2f}" for value in row.mos),
             str(row.teacher_clips),
-            f"{row.teacher_difference:+.2f}" if row.teacher_clips else "",
+            f"{row.teacher_cost_ratio:.2f}" if row.teacher_clips else "",
         )
     console.print(table)
