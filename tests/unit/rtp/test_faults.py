@@ -18,6 +18,7 @@ from livemos.agent.rtp.network_mos import IMPAIRMENTS, network_mos
 from livemos.agent.rtp.packet import build
 from livemos.agent.rtp.redundancy import RedundancyError, parse_blocks
 from livemos.agent.rtp.rtcp import RtcpError, parse_compound
+from livemos.agent.rtp.seal import SrtpKey, Unsealer
 from livemos.agent.rtp.wraparound import difference32
 
 G722 = make_encoder("G722/8000").encode(np.zeros(320, np.float32))
@@ -298,3 +299,22 @@ def test_fault_r32_a_leap_of_the_timestamp_makes_no_flood_of_silence() -> None:
         assert listener.seconds() <= 2.08
     with pytest.raises(RedundancyError):
         parse_blocks(b"\x80\xff\xff\xff\x00\x00")
+
+
+def test_fault_r24_roll_over_counters_belong_to_their_ssrc_and_survive_reorder_at_the_wrap() -> None:
+    """One counter for all streams, or bumped twice by a swapped pair, and everything after it fails."""
+    srtp = pytest.importorskip("pylibsrtp")
+    master = bytes(range(30))
+    policy = srtp.Policy(key=master, ssrc_type=srtp.Policy.SSRC_ANY_OUTBOUND)
+    sender = srtp.Session(policy)
+    wrapping = [sender.protect(build(pcmu(n, ssrc=1))) for n in range(65_530, 65_545)]
+    steady = [sender.protect(build(pcmu(n, ssrc=2))) for n in range(100, 115)]
+    wrapping[5], wrapping[6] = wrapping[6], wrapping[5]
+    port = Port(unsealer=Unsealer(SrtpKey("AES_CM_128_HMAC_SHA1_80", master)))
+    for one, other in zip(wrapping, steady, strict=True):
+        port.send_bytes(one, every=0.01)
+        port.send_bytes(other, every=0.01)
+    port.receiver.close("end")
+    assert port.counts["srtp_auth_failed_packets"] == 0
+    assert [stream.statistics.received_packets for stream in port.streams] == [15, 15]
+    assert [stream.statistics.lost_packets for stream in port.streams] == [0, 0]

@@ -71,7 +71,7 @@ def test_rule_02_rtcp_dtls_and_stun_on_the_port_are_told_apart_and_rtcp_is_check
     """RTCP as media is noise; media as RTCP is nonsense in the statistics."""
     port = Port()
     report = struct.pack("!BBHIIIIII", 0x80, 200, 6, 7, 0xE0000000, 0x80000000, 160, 10, 1600)
-    broken = struct.pack("!BBHI", 0x80, 200, 60, 7)
+    broken = report + struct.pack("!BBHI", 0x81, 202, 60, 7)
     for datagram in (report, b"\x80\x60" + build(pcmu(1))[2:], b"\x16\xfe\xfd", b"\x00\x01", broken):
         port.send_bytes(datagram)
     counts = port.counts
