@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
-from importlib.util import find_spec
 
 import torch
 from torch import Tensor
 
+from livemos.kernels.asp.custom_ops import asp, runs_fused
 from livemos.kernels.asp.reference import EPSILON, asp_reference
+from livemos.kernels.log_mel.plan import LogMelPlan
+from livemos.kernels.log_mel.reference import log_mel_reference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,36 +26,42 @@ class Dispatch:
         return f"{self.operator}: {self.implementation} on {self.device} ({self.reason})"
 
 
-@cache
-def _triton_is_installed() -> bool:
-    return find_spec("triton") is not None
-
-
-def describe_dispatch(device: torch.device | str, *, needs_gradient: bool = False) -> Dispatch:
-    """What `attentive_stats_pool` runs for tensors on `device`."""
+def describe_dispatch(device: torch.device | str, operator: str = "attentive_stats_pool") -> Dispatch:
+    """What an operator of this module runs for tensors on `device`, forward and backward."""
     device = torch.device(device)
-    if device.type != "cuda":
+    if runs_fused(device.type):
+        implementation, reason = "triton", "CUDA tensors" if device.type == "cuda" else "Triton's interpreter is on"
+    elif device.type != "cuda":
         implementation, reason = "reference", "the fused kernel is for CUDA tensors"
-    elif needs_gradient:
-        implementation, reason = "reference", "the fused kernel has no backward"
-    elif not _triton_is_installed():
-        implementation, reason = "reference", "triton is not installed"
     else:
-        implementation, reason = "triton", "CUDA tensors, forward only"
-    return Dispatch(operator="attentive_stats_pool", implementation=implementation, device=str(device), reason=reason)
+        implementation, reason = "reference", "triton is not installed"
+    return Dispatch(operator=operator, implementation=implementation, device=str(device), reason=reason)
 
 
 def attentive_stats_pool(h: Tensor, e: Tensor, lengths: Tensor | None = None, epsilon: float = EPSILON) -> Tensor:
-    """Weighted mean and deviation over time: h (B, T, D), e (B, T), lengths (B,) or None for T -> (B, 2 D) float32.
+    """Weighted mean and deviation over time -> (B, 2 D) float32.
 
-    kernels/asp/reference.py is the definition. Which implementation runs: `describe_dispatch`.
+    h (B, T, D); e (B, T), one score a frame, or (B, T, D); lengths (B,) or None for T. kernels/asp/reference.py is the
+    definition. Where Triton runs this is the operator `livemos::asp`, forward and backward; elsewhere it is the
+    definition itself, which autograd and an ONNX export take apart. Which one: `describe_dispatch`.
     """
+    fused = runs_fused(h.device.type) and h.dtype != torch.float64
+    if not fused or torch.onnx.is_in_onnx_export():
+        return asp_reference(h, e, lengths, epsilon)
+    if lengths is None:
+        lengths = torch.full((h.shape[0],), h.shape[1], dtype=torch.int32, device=h.device)
     needs_gradient = torch.is_grad_enabled() and (h.requires_grad or e.requires_grad)
-    if h.is_cuda and describe_dispatch(h.device, needs_gradient=needs_gradient).implementation == "triton":
-        # importing Triton takes 0.5 s and needs a package that CPU users do not have
-        from livemos.kernels.asp.fused import asp_fused
+    pooled: Tensor = asp(h, e, lengths, epsilon, needs_gradient)[0]
+    return pooled
 
-        if lengths is None:
-            lengths = torch.full((h.shape[0],), h.shape[1], dtype=torch.int32, device=h.device)
-        return asp_fused(h, e, lengths, epsilon)
-    return asp_reference(h, e, lengths, epsilon)
+
+def log_mel(samples: Tensor, plan: LogMelPlan) -> Tensor:
+    """Features of segments: samples (B, N) int16, or float32 with full scale 1.0 -> (B, frames(N), F) float32.
+
+    No gradient. kernels/log_mel/reference.py is the definition; the plan lies on the device of the samples.
+    """
+    if not runs_fused(samples.device.type):
+        return log_mel_reference(samples, plan)
+    from livemos.kernels.log_mel.fused import log_mel_fused
+
+    return log_mel_fused(samples, plan)

@@ -1,75 +1,103 @@
-"""Runs in a process of its own: the fused kernel under Triton's interpreter against the reference in double precision.
+"""Runs in a process of its own: the fused kernels under Triton's interpreter against the definition in float64.
 
-Prints one line a case: name, largest error of means, largest error of deviations, finite or not.
+Prints one line a case and type: name, errors of results and gradients; then one line for a step of training.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import torch
 
+from livemos.kernels.asp.custom_ops import asp
 from livemos.kernels.asp.fused import asp_fused
-from livemos.kernels.asp.reference import EPSILON, asp_reference
+from livemos.kernels.asp.reference import asp_reference
+from livemos.kernels.benchmarks.asp_agreement import measure
+from livemos.kernels.benchmarks.asp_cases import awkward_cases
+from livemos.kernels.operators import attentive_stats_pool, describe_dispatch
+from livemos.training.models import conformer
+
+# other types change loads and stores alone: one case of each kind of score, padding and offset answers for them
+IN_EVERY_TYPE = {
+    "33 frames",
+    "1000 frames",
+    "ragged with an empty row",
+    "ragged, a score a channel",
+    "offset 100",
+    "offset 1000, a score a channel",
+    "one-hot-like scores",
+    "constant frames",
+}
+TYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
-def compare(
-    name: str, h: torch.Tensor, e: torch.Tensor, lengths: torch.Tensor, epsilon: float = EPSILON, **blocks: int
-) -> None:
-    fused = asp_fused(h, e, lengths, epsilon, **blocks)
-    exact = asp_reference(h.double(), e.double(), lengths, epsilon).float()
-    channels = h.shape[2]
-    scale = max(1.0, float(exact[:, :channels].abs().max()))
-    error = (fused - exact).abs()
+def print_agreement() -> None:
+    for name, dtype in TYPES.items():
+        for case in awkward_cases(quick=True):
+            if dtype == torch.float32 or case.name in IN_EVERY_TYPE:
+                errors = dataclasses.asdict(measure(case, dtype))
+                print(json.dumps({"case": case.name, "type": name, **errors}))
+    for case in awkward_cases(quick=True):
+        if case.name in {"ragged with an empty row", "ragged, a score a channel", "33 frames"}:
+            errors = dataclasses.asdict(measure(case, block_t=16, block_d=32))
+            print(json.dumps({"case": f"{case.name}, other blocks", "type": "fp32", **errors}))
+
+
+def print_poisoned_outputs() -> None:
+    """Memory that torch hands out may hold anything; here it holds NaN."""
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = True
+    unwritten = torch.empty(3)
+    case = next(case for case in awkward_cases(quick=True) if case.name == "ragged with an empty row")
+    errors = dataclasses.asdict(measure(case))
+    poisoned = bool(torch.isnan(unwritten).all())
+    print(json.dumps({"case": "outputs full of NaN", "type": "fp32", "poisoned": poisoned, **errors}))
+    torch.use_deterministic_algorithms(False)
+
+
+def gradients_of_a_step(pool: object) -> tuple[float, dict[str, torch.Tensor]]:
+    """Loss and gradients of one step of the default model on noise, with `pool` in place of the operator."""
+    before, conformer.attentive_stats_pool = conformer.attentive_stats_pool, pool
+    try:
+        torch.manual_seed(3)
+        model = conformer.SpeechQualityConformer(conformer.ConformerSize(dropout=0.0), torch.zeros(64), torch.ones(64))
+        loss = model(torch.randn(4, 98, 64)).square().mean()
+        loss.backward()
+    finally:
+        conformer.attentive_stats_pool = before
+    return float(loss.detach()), {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+
+def print_training_step() -> None:
+    fused_loss, fused = gradients_of_a_step(attentive_stats_pool)
+    loss, plain = gradients_of_a_step(asp_reference)
+    largest = max(float(gradient.abs().max()) for gradient in plain.values())
+    difference = max(float((fused[name] - plain[name]).abs().max()) for name in plain)
     row = {
-        "case": name,
-        "mean": float(error[:, :channels].max()) / scale,
-        "deviation": float(error[:, channels:].max()),
-        "finite": bool(torch.isfinite(fused).all()),
-        "dtype": str(fused.dtype),
+        "step": str(describe_dispatch("cpu")),
+        "loss": abs(fused_loss - loss) / loss,
+        "gradient": difference / largest,
+        "parameters": len(fused) == len(plain),
     }
     print(json.dumps(row))
 
 
-def padded(
-    batch: int, frames: int, channels: int, lengths: list[int]
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Random input with NaN behind every row's length."""
-    h, e = torch.randn(batch, frames, channels), torch.randn(batch, frames)
-    for row, length in enumerate(lengths):
-        h[row, length:] = torch.nan
-        e[row, length:] = torch.nan
-    return h, e, torch.tensor(lengths, dtype=torch.int32)
+def print_operator() -> None:
+    """The operator as torch sees it runs the kernel here, and its type is the contract's."""
+    h, e, lengths = torch.randn(2, 5, 3).half(), torch.randn(2, 5), torch.tensor([5, 2])
+    pooled, _ = asp(h, e, lengths, 1e-6, False)
+    direct, state = asp_fused(h, e, lengths.int())
+    print(json.dumps({"operator": torch.equal(pooled, direct), "dtype": str(pooled.dtype), "state": state.numel()}))
+    none = asp_fused(torch.empty(0, 5, 3), torch.empty(0, 5), torch.empty(0, dtype=torch.int32), keep_state=True)
+    print(json.dumps({"empty": [list(value.shape) for value in none]}))
 
 
 def main() -> None:
-    torch.manual_seed(0)
-    for frames in (1, 2, 31, 32, 33, 64, 100):
-        compare(f"frames {frames}", *padded(2, frames, 72, [frames, max(1, frames // 2)]))
-    ragged = [0, 1, 2, 31, 32, 33, 99, 100]
-    compare("ragged, empty row, NaN padding", *padded(len(ragged), 100, 72, ragged))
-    h, e, lengths = padded(2, 100, 72, [100, 100])
-    compare("offset 100", h + 100.0, e, lengths)
-    # with next to nothing under the root, the rounding of the first pass is all there is to see
-    compare("constant far from zero", torch.full_like(h, 1000.3), e, lengths, epsilon=1e-12)
-    compare("one channel", *padded(2, 40, 1, [40, 3]))
-    compare("more channels than a block", *padded(2, 40, 130, [40, 39]))
-    compare("peaked scores", h, e * 30.0, lengths)
-    rising = torch.linspace(0.0, 200.0, 100).repeat(2, 1)
-    compare("rising scores", h, rising, lengths)
-    compare("falling scores", h, -rising, lengths)
-    outlier, light = h.clone(), e.clone()
-    outlier[:, 0], light[:, 0] = 1e4, -60.0
-    compare("an outlier of no weight first", outlier, light, lengths)
-    compare("half precision", h.half(), e, lengths)
-    compare("other blocks", h, e, lengths, block_t=16, block_d=32)
-    wide = torch.randn(2, 100, 144)[:, :, :72]
-    compare("rows not packed", wide, e, lengths)
-    compare("channels not contiguous", torch.randn(2, 72, 100).transpose(1, 2), e, lengths)
-    hidden = e.clone()
-    hidden[:, :40] = -torch.inf
-    compare("a first tile without weight", h, hidden, lengths)
-    compare("no frame has weight", h, torch.full_like(e, -torch.inf), lengths)
+    print_agreement()
+    print_poisoned_outputs()
+    print_training_step()
+    print_operator()
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -79,7 +80,7 @@ def test_large_scores_do_not_overflow() -> None:
 
 
 def test_gradients_agree_with_finite_differences() -> None:
-    """The reference is what trains; its gradient is the only one there is."""
+    """The reference is what trains on a CPU; autograd goes through it."""
     torch.manual_seed(2)
     h = torch.randn(2, 5, 3, dtype=torch.float64, requires_grad=True)
     e = torch.randn(2, 5, dtype=torch.float64, requires_grad=True)
@@ -97,7 +98,7 @@ def test_constant_frames_have_a_finite_gradient() -> None:
 def test_the_operator_says_that_the_reference_runs_on_a_cpu() -> None:
     """Who compares speeds must know which code ran."""
     assert describe_dispatch("cpu").implementation == "reference"
-    assert describe_dispatch("cuda", needs_gradient=True).implementation == "reference"
+    assert describe_dispatch("cuda").implementation == ("triton" if find_spec("triton") else "reference")
     assert "reference on cpu" in str(describe_dispatch("cpu"))
     h, e = torch.randn(2, 4, 3), torch.randn(2, 4)
     assert torch.equal(attentive_stats_pool(h, e), asp_reference(h, e))
