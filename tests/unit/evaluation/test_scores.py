@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from livemos.training.evaluation import doubt, figures, lengths
-from livemos.training.evaluation.rated_sets import RatedSet, read_peers, read_sets
+from livemos.training.evaluation import doubt, figures, lengths, statistics
+from livemos.training.evaluation.rated_sets import read_peers, read_sets
 from livemos.training.evaluation.scored import Listener, ScoredSet, Segments, score_set
 
 Row = dict[str, object]
@@ -41,6 +42,16 @@ def test_conditions_are_means_of_their_clips(scored: ScoredSet) -> None:
     np.testing.assert_allclose(condition.columns["oracle"], condition.votes["mos"] - 0.5, atol=1e-6)
 
 
+def test_intervals_in_the_table_draw_conditions(scored: ScoredSet) -> None:
+    """Drawing clips gives narrower intervals, and claims that a second test with other damage would not hold up."""
+    row = _row(list(figures.figures(scored, 300)), unit="clip", target="mos", column="mos")
+    groups = [clip.condition for clip in scored.rated.clips]
+    votes = np.array([clip.votes.mos for clip in scored.rated.clips])
+    drawn = statistics.resample_weights(groups, figures.SEED, 300)
+    expected = statistics.bootstrap(statistics.bias, scored.columns["mos"], votes, drawn)
+    assert (row["bias_low"], row["bias_high"]) == (expected.low, expected.high)
+
+
 def test_background_votes_meet_noisiness_and_speech_votes_the_speech_dimensions(scored: ScoredSet) -> None:
     """A P.835 vote held against the wrong output would say that a good dimension is bad."""
     rows = list(figures.figures(scored, 100))
@@ -60,14 +71,7 @@ def test_ungated_scores_exist_where_the_gate_gives_none(data_folder: Path) -> No
 def test_a_clip_without_a_score_is_left_out_and_counted(scored: ScoredSet) -> None:
     """A clip that silently became a zero, or silently vanished, would change every figure."""
     holed = dict(scored.columns) | {"mos": np.where(np.arange(10) == 9, np.nan, scored.columns["mos"])}
-    other = ScoredSet(
-        rated=scored.rated,
-        segments=scored.segments,
-        columns=holed,
-        kinds=scored.kinds,
-        mos_std=scored.mos_std,
-        sample_rates_hz=scored.sample_rates_hz,
-    )
+    other = replace(scored, columns=holed)
     row = _row(list(figures.figures(other, 100)), unit="clip", target="mos", column="mos")
     assert (row["n"], row["unset"]) == (9, 1) and np.isfinite(float(str(row["pearson"])))
 
@@ -90,6 +94,22 @@ def test_longer_excerpts_spread_less_and_the_minimum_is_never_above_the_mean(sco
     assert float(str(low["bias"])) < float(str(_row(rows, unit="clip", seconds=4.0, pooling="mean")["bias"]))
     assert _row(rows, unit="condition", seconds=5.0, pooling="mean")["clips"] == 5
     assert not [row for row in rows if row["seconds"] in (8.0, 30.0)]  # nothing here is as long
+
+
+def test_every_clip_counts_alike_however_long_it_is(scored: ScoredSet) -> None:
+    """Ten seconds of one talker must not outvote nine others."""
+    said = np.random.default_rng(8).uniform(1, 5, 10)
+    long_first = [20] + [3] * 9
+    other = replace(
+        scored,
+        segments=tuple(
+            Segments(values=np.full((count, 5), value), speech_ratio=np.ones(count))
+            for value, count in zip(said, long_first, strict=True)
+        ),
+    )
+    row = _row(list(lengths.lengths(other, 100)), unit="clip", seconds=1.0, pooling="mean")
+    votes = [clip.votes.mos for clip in scored.rated.clips]
+    assert row["excerpts"] == 47 and row["pearson"] == pytest.approx(np.corrcoef(said, votes)[0, 1])
 
 
 def test_pooling_takes_scored_segments_alone_weighted_by_speech() -> None:
@@ -115,8 +135,13 @@ def test_doubt_is_judged_raw_after_a_line_and_with_the_votes_own(scored: ScoredS
     """Three questions, three curves: is it right as given, right but for the set's scale, right but for the votes."""
     rows = list(doubt.doubts(scored))
     assert {row["variant"] for row in rows} == {"raw", "line", "line+votes"}
-    raw, line = (_row(rows, variant=name, nominal=0.9) for name in ("raw", "line"))
+    raw, line, both = (_row(rows, variant=name, nominal=0.9) for name in ("raw", "line", "line+votes"))
     assert float(str(line["rms_error"])) <= float(str(raw["rms_error"]))
+    votes = np.array([clip.votes.mos for clip in scored.rated.clips])
+    slope, _ = statistics.line(scored.columns["mos"], votes)
+    assert raw["mean_std"] == pytest.approx(scored.mos_std.mean())
+    assert line["mean_std"] == pytest.approx(slope * scored.mos_std.mean())
+    assert both["mean_std"] == pytest.approx(np.hypot(slope * scored.mos_std, 0.7 / np.sqrt(10)).mean())
 
 
 def test_bias_is_given_per_set_and_band_and_never_for_a_relative_scale(scored: ScoredSet) -> None:
@@ -124,16 +149,5 @@ def test_bias_is_given_per_set_and_band_and_never_for_a_relative_scale(scored: S
     rows = list(figures.figures(scored, 100))
     [oracle] = [row for row in figures.bias_rows([scored], rows) if row["column"] == "oracle"]
     assert oracle["noise"] == pytest.approx(-0.5) and oracle["wide band"] == pytest.approx(-0.5)
-    rated = scored.rated
-    relative = RatedSet(
-        name=rated.name, folder=rated.folder, clips=rated.clips, conditions=rated.conditions, relative_scale=True
-    )
-    other = ScoredSet(
-        rated=relative,
-        segments=scored.segments,
-        columns=scored.columns,
-        kinds=scored.kinds,
-        mos_std=scored.mos_std,
-        sample_rates_hz=scored.sample_rates_hz,
-    )
+    other = replace(scored, rated=replace(scored.rated, relative_scale=True))
     assert not list(figures.bias_rows([other], rows)) and not list(doubt.doubts(other))
