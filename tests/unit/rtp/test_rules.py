@@ -20,7 +20,7 @@ from rtp_traffic import CaptureWriter, Listener, Port, opus_packets, pcmu
 
 from livemos.agent.clock import SystemClock
 from livemos.agent.codecs import make_encoder
-from livemos.agent.codecs.opus import packet_samples_48k
+from livemos.agent.codecs.opus import has_redundancy, packet_samples_48k
 from livemos.agent.errors import CodecError, SdpError, SourceError
 from livemos.agent.reasons import Reason
 from livemos.agent.records import EventKind, StreamState
@@ -30,6 +30,7 @@ from livemos.agent.rtp.capture_file import CaptureReader
 from livemos.agent.rtp.clock_drift import ClockDrift
 from livemos.agent.rtp.decapsulate import LINK_ETHERNET, Decapsulator
 from livemos.agent.rtp.packet import build, parse
+from livemos.agent.rtp.redundancy import parse_blocks
 from livemos.agent.rtp.rtcp import RemoteReport, SenderReport, parse_compound
 from livemos.agent.rtp.sdp import parse_sdp
 from livemos.agent.rtp.seal import SUITES, SealError, SrtpKey, Unsealer
@@ -314,6 +315,25 @@ def test_rule_13_what_fec_brings_back_is_lost_but_not_concealed() -> None:
         assert listener.seconds() == pytest.approx(0.8)
 
 
+@pytest.mark.parametrize(
+    ("payload", "carries"),
+    [
+        (bytes([9 << 3, 0b1100_0000]), True),  # 20 ms of SILK: activity, redundancy
+        (bytes([9 << 3, 0b1010_0000]), False),
+        (bytes([11 << 3, 0b0001_0000]), True),  # 60 ms: three activity bits before it
+        (bytes([11 << 3, 0b1110_1111]), False),
+        (bytes([9 << 3 | 4, 0b0001_0000]), True),  # stereo: the side channel's own two bits
+        (bytes([9 << 3 | 3, 0b1100_0010, 1, 1, 9, 0b0100_0000]), False),  # padding and a length before the frame
+        (bytes([9 << 3 | 3, 0b1100_0010, 1, 1, 0b0100_0000, 9]), True),
+        (bytes([31 << 3, 0xFF]), False),  # CELT has none
+        (bytes([9 << 3]), False),
+    ],
+)
+def test_rule_13_the_redundancy_flag_is_found_behind_every_framing(payload: bytes, carries: bool) -> None:
+    """RFC 6716 section 4.2.3: the bit behind the activity bits of the first frame; a wrong bit conceals for nothing."""
+    assert has_redundancy(payload) is carries
+
+
 def test_rule_14_l16_is_big_endian_and_even() -> None:
     """640 bytes at 16 kHz are 20 ms; 641 are none, and are concealed."""
     ramp = np.arange(320, dtype=np.int16) * 100
@@ -373,6 +393,10 @@ def test_rule_17_a_packet_that_red_repeats_is_lost_and_heard() -> None:
     broken = pcmu(11, payload_type=121, payload=bytes([0x80]) + (160 << 10 | 1_000).to_bytes(3) + b"\x00" + bytes(20))
     listener.hear([broken], start=1.0)
     assert listener.session.invalid_redundancy == 1
+    long = bytes([0xFF]) + (12_345 << 10 | 600).to_bytes(3) + b"\x05" + bytes(600) + b"x"
+    block, primary = parse_blocks(long)
+    assert (block.payload_type, block.offset, len(block.payload)) == (127, 12_345, 600)
+    assert (primary.payload_type, primary.payload) == (5, b"x")
 
 
 def test_rule_18_a_quarter_of_the_media_is_an_event_and_withholds_the_network_mos() -> None:
