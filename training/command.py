@@ -33,7 +33,7 @@ def _recipe(name: str) -> Recipe:
     return RECIPES[name]
 
 
-def _jobs(data: Path, work: Path, recipe: Recipe, labelers: str) -> list[TableJob]:
+def _jobs(data: Path, work: Path, recipe: Recipe, labelers: str, models: Path | None = None) -> list[TableJob]:
     from livemos.training.tables import TableJob
 
     return [
@@ -46,6 +46,7 @@ def _jobs(data: Path, work: Path, recipe: Recipe, labelers: str) -> list[TableJo
             families=families,
             damage_set=recipe.damage_set,
             labelers=tuple(labelers.split(",")),
+            models=models,
         )
         for offset, split, families in ((1, "val", recipe.validation_families), (0, "train", recipe.train_families))
     ]
@@ -86,6 +87,7 @@ def label(
     workers: Workers = 1,
     labelers: Labelers = "pesq",
     kept: Annotated[Path | None, typer.Option(help="A folder of kept labels (training/labels_data).")] = None,
+    models: Annotated[Path | None, typer.Option(help="Folder of the models that some labelers need.")] = None,
 ) -> None:
     """Simulate and label the clips of a recipe; goes on where it was interrupted. Kept labels are not made again."""
     from rich.progress import track
@@ -94,7 +96,7 @@ def label(
     from livemos.training.tables import build, missing_shards
 
     recipe = _recipe(recipe_name)
-    for job in _jobs(data, work, recipe, labelers):
+    for job in _jobs(data, work, recipe, labelers, models):
         if kept is not None:
             kept_labels.restore(kept / recipe.name, job)
         for _ in track(build(job, workers), f"labelling {job.split}", total=len(missing_shards(job))):
@@ -202,6 +204,6 @@ def everything(
     data: Data, work: Work, recipe_name: RecipeName = "first", workers: Workers = 1, threads: Threads = 1
 ) -> None:
     """Label, fit and probe, each going on where it was interrupted."""
-    label(data, work, recipe_name, workers, "pesq", None)
+    label(data, work, recipe_name, workers)
     fit(work, recipe_name, threads)
     probe(data, work / _recipe(recipe_name).name / "model.pt", 20, None)

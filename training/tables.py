@@ -50,6 +50,7 @@ class TableJob:
     families: int
     damage_set: str = "first"
     labelers: tuple[str, ...] = ("pesq",)
+    models: Path | None = None  # folder of the labelers' model files
 
     def shards(self) -> range:
         """Numbers of the shards; the last may be short."""
@@ -127,7 +128,7 @@ def write_shard(job: TableJob, simulator: Simulator, shard: int) -> None:
     for part in missing:
         if part == "table":
             continue
-        heard = labelers.label(part, clips)
+        heard = labelers.label(part, clips, job.models)
         columns: Columns = {name: np.full(rows, np.nan, np.float32) for name in heard}
         for name, values in heard.items():
             columns[name][places] = values
@@ -196,7 +197,7 @@ def _work(job: TableJob, shards: list[int]) -> int:
 
 def build(job: TableJob, workers: int) -> Iterator[int]:
     """Write what is missing; yields the number of finished shards as they come. Raises ConfigError for missing data."""
-    labelers.check(job.labelers)
+    labelers.check(job.labelers, job.models)
     library = open_library(job)
     job.folder.mkdir(parents=True, exist_ok=True)
     _claim(job)

@@ -21,7 +21,7 @@ def counted(clips: list[SimulatedClip]) -> Scores:
     return dict.fromkeys(LABELERS["pesq"].columns, values) | {"distill_mos": values}
 
 
-def refused(clips: list[SimulatedClip]) -> Scores:
+def refused(clips: list[SimulatedClip], models: Path | None) -> Scores:
     raise AssertionError("labelled twice")
 
 
@@ -29,7 +29,7 @@ def refused(clips: list[SimulatedClip]) -> Scores:
 def job(data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TableJob:
     for name in ("pesq", "distill"):
         wanted = LABELERS[name]
-        score = lambda clips, columns=wanted.columns: {c: counted(clips)[c] for c in columns}  # noqa: E731
+        score = lambda clips, models, columns=wanted.columns: {c: counted(clips)[c] for c in columns}  # noqa: E731
         monkeypatch.setitem(
             LABELERS, name, replace(wanted, score=score, package="numpy", every=max(1, wanted.every // 8))
         )
@@ -79,4 +79,6 @@ def test_kept_labels_of_another_seed_or_other_audio_are_refused(job: TableJob, t
 def test_an_unknown_or_missing_labeler_is_named() -> None:
     """Before hours of simulation, not after."""
     with pytest.raises(ConfigError, match='no labeler is called "votes"; choose from pesq, distill'):
-        labelers.check(["votes"])
+        labelers.check(["votes"], None)
+    with pytest.raises(ConfigError, match=r"plcmos needs plcmos_v2\.onnx; give its folder with --models"):
+        labelers.check(["plcmos"], None)
