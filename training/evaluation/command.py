@@ -22,7 +22,11 @@ if TYPE_CHECKING:
     from livemos.training.evaluation.robustness import Robustness
     from livemos.training.evaluation.scored import Listener
 
-app = typer.Typer(help="Judge a model bundle beside listeners and under known damage (needs the extra [train]).")
+app = typer.Typer(
+    help="Judge a model bundle beside listeners and under known damage (needs the extra [train]).",
+    add_completion=False,
+    rich_markup_mode=None,
+)
 
 Bundle = Annotated[Path | None, typer.Option(help="Model bundle; default: the packaged one.")]
 Out = Annotated[Path | None, typer.Option(help="Folder for tables, pictures and report.html.")]
