@@ -21,6 +21,7 @@ SUMMARIES = {
     "devices": "List the sound devices that can be listened to.",
     "config": "Check a settings file, or show the effective settings with their origin.",
     "bench": "Measure: streams a core holds, latency, CPU share.",
+    "evaluate": "Judge a bundle beside listeners and public models. Needs [train].",
     "train": "Train a model: simulate, label, fit. Needs [train].",
     "export": "Export a trained model to a bundle, or check one. Needs [export].",
 }
