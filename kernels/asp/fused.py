@@ -67,7 +67,7 @@ def asp_forward_kernel(  # noqa: PLR0915 - one launch, one function
         tile_total = tl.sum(weight, axis=0)  # at least 1, or 0 where no frame has weight
         over_total = 1.0 / tl.maximum(tile_total, 1.0)
         tile_mean = tl.sum(weight * x, axis=0) * over_total  # [BLOCK_D]
-        centred = tl.where(valid[:, None], x - tile_mean[None, :], 0.0)
+        centred = x - tile_mean[None, :]
         weighted = weight * centred
         rest = tl.sum(weighted, axis=0) * over_total  # what rounding left in the tile's mean
         tile_squares = tl.maximum(tl.sum(weighted * centred, axis=0) - tile_total * rest * rest, 0.0)

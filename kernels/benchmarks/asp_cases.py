@@ -71,7 +71,8 @@ def awkward_cases(*, quick: bool = False, seed: int = 0) -> Iterator[AspCase]:
     yield _case("an outlier of no weight first", outlier, light)
     hidden = frames(2, 70)
     hidden[:, :40] = -torch.inf
-    yield _case("a first tile without weight", frames(2, 70, 20), hidden)
+    # a pivot from that tile would be 0, and the rounding that of 1,000 squared
+    yield _case("a first tile without weight", 1000.0 + frames(2, 70, 20), hidden)
     yield _case("no frame has weight", frames(2, 20, 20), torch.full((2, 20), -torch.inf))
     yield AspCase(
         name="strides of a slice",
