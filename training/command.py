@@ -178,27 +178,6 @@ def probe(
         probe_report.write_csv(result, out)
 
 
-@app.command()
-def evaluate(
-    rated: Annotated[Path, typer.Option(help="A folder with ratings.csv and the audio it names.")],
-    checkpoint: Annotated[Path, typer.Option(help="model.pt of a finished run.")],
-) -> None:
-    """Compare with listeners: Pearson per clip and per condition of the mean over segments, nothing fitted."""
-    import numpy as np
-    import torch
-
-    from livemos.training.checkpoint import load_model
-    from livemos.training.rated import compare
-
-    model, _ = load_model(checkpoint)
-
-    def score(features: np.ndarray) -> np.ndarray:
-        with torch.no_grad():
-            return np.asarray(model(torch.from_numpy(features)).numpy())
-
-    typer.echo(str(compare(rated, score)))
-
-
 @app.command(name="all")
 def everything(
     data: Data, work: Work, recipe_name: RecipeName = "first", workers: Workers = 1, threads: Threads = 1
