@@ -61,10 +61,9 @@ def asp_reference(h: Tensor, e: Tensor, lengths: Tensor | None = None, epsilon: 
     looked at, they may be NaN. A row (a channel of it) of length 0, or with no score above -inf, gives zeros.
     """
     found = _moments(*_hide_padding(h, e, lengths))
+    pooled = torch.cat([found.mean + found.rest, torch.sqrt(found.variance + epsilon)], dim=1)
     seen = found.total > 0.0
-    mean = torch.where(seen, found.mean + found.rest, 0.0)
-    deviation = torch.where(seen, torch.sqrt(found.variance + epsilon), 0.0)
-    return torch.cat([mean, deviation], dim=1)
+    return torch.where(seen.repeat(1, 2) if e.dim() == 3 else seen, pooled, 0.0)
 
 
 def asp_reference_with_state(
