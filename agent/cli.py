@@ -23,6 +23,7 @@ SUMMARIES = {
     "bench": "Measure: streams a core holds, latency, CPU share.",
     "evaluate": "Judge a bundle beside listeners and public models. Needs [train].",
     "train": "Train a model: simulate, label, fit. Needs [train].",
+    "bench-kernels": "Time the GPU kernels against torch. Needs [gpu].",
     "export": "Export a trained model to a bundle, or check one. Needs [export].",
 }
 

@@ -1,7 +1,7 @@
 """pcap and pcapng to (time, link type, frame): both byte orders, µs and ns, several sections, cut at any byte.
 
-dpkt takes byte order, link type and time resolution from the first section and interface for all that follow; captures of
-switches and merged files have several of each.
+dpkt takes byte order, link type and time resolution from the first section and interface for all that follow; captures
+of switches and merged files have several of each.
 Source: the pcap and pcapng drafts of the IETF opsawg group.
 """
 
