@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Write or check a model bundle (needs the extra [export]).")
+app = typer.Typer(
+    help="Write or check a model bundle (needs the extra [export]).", add_completion=False, rich_markup_mode=None
+)
 
 
 @app.callback(invoke_without_command=True)

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Time the GPU kernels (needs the extra [gpu] and a GPU).")
+app = typer.Typer(
+    help="Time the GPU kernels (needs the extra [gpu] and a GPU).", add_completion=False, rich_markup_mode=None
+)
 
 
 @app.callback(invoke_without_command=True)

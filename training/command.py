@@ -14,7 +14,12 @@ if TYPE_CHECKING:
     from livemos.training.recipe import Recipe
     from livemos.training.tables import TableJob
 
-app = typer.Typer(help="Train a model from the data folder (needs the extra [train]).", no_args_is_help=True)
+app = typer.Typer(
+    help="Train a model from the data folder (needs the extra [train]).",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
 
 Data = Annotated[Path, typer.Option(help="The data folder: manifest.csv and the recordings it names.")]
 Work = Annotated[Path, typer.Option(help="Where tables and checkpoints go; about 90 kB a clip.")]

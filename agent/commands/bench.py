@@ -10,7 +10,7 @@ import typer
 from livemos.agent.commands.output import Format, choose_format, print_rows
 from livemos.agent.errors import ConfigError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False)
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
 ENCODINGS = {"pcmu": ("PCMU/8000", 0), "pcma": ("PCMA/8000", 8), "g722": ("G722/8000", 9), "opus": ("opus/48000/2", 96)}
 

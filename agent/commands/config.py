@@ -10,7 +10,7 @@ import typer
 
 from livemos.agent.commands.output import Format, choose_format, print_rows
 
-app = typer.Typer(no_args_is_help=True, add_completion=False)
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
 
 @app.command()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from livemos.agent.commands.feed_client import FeedClient, FeedMessage
     from livemos.agent.records import SegmentScore
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 _SSRC = 0x0DE_0000
 _PAYLOAD_TYPE = 96

@@ -9,7 +9,7 @@ import typer
 
 from livemos.agent.commands.output import Format, choose_format, print_rows
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()

@@ -12,7 +12,7 @@ import typer
 
 from livemos.agent.errors import ConfigError
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()

@@ -50,7 +50,7 @@ SEGMENT_HEADINGS = {"file": "file", "start_seconds": "at s", **{k: v for k, v in
 
 CAPTURE_SUFFIXES = (".pcap", ".pcapng", ".cap")
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()

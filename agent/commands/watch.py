@@ -14,7 +14,7 @@ from livemos.agent.errors import ConfigError
 if TYPE_CHECKING:
     from livemos.agent.commands.feed_client import FeedClient
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 REDRAW_SECONDS = 0.25
 
