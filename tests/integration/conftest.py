@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import soundfile
+from recording import RecordingSink
 
 TESTS = Path(__file__).parents[1]
 
 
-def _recording_sink() -> Any:
-    """The class of the sources' own tests: importlib mode knows no imports between test folders."""
-    spec = importlib.util.spec_from_file_location("recording", TESTS / "unit" / "sources" / "conftest.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.RecordingSink()
-
-
 @pytest.fixture
-def sink() -> Any:
-    """See tests/unit/sources/conftest.py."""
-    return _recording_sink()
+def sink() -> RecordingSink:
+    """A RecordingSink with room for all."""
+    return RecordingSink()
 
 
 @pytest.fixture

@@ -2,49 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import numpy as np
 import pytest
+from rtp_traffic import Listener
 
 from livemos.agent.codecs import make_encoder
-from livemos.agent.records import AudioBlock, EventKind
+from livemos.agent.records import EventKind
 from livemos.agent.rtp.packet import Packet
-from livemos.agent.rtp.payload_map import PayloadMap
-from livemos.agent.rtp.session import RtpSession
 
 PacketMaker = Callable[..., Packet]
-
-
-class Listener:
-    """A session and all that came out of it."""
-
-    def __init__(self, payload_types: dict[int, str] | None = None) -> None:
-        self.session = RtpSession(payload_map=PayloadMap(payload_types or {}))
-        self.blocks: list[AudioBlock] = []
-
-    def hear(self, packets: Iterable[Packet], *, start: float = 0.0, every: float = 0.02) -> float:
-        """Packets at a steady pace; returns when the next one is due."""
-        now = start
-        for packet in packets:
-            self.blocks += self.session.push(packet, now)
-            now += every
-        return now
-
-    def end(self) -> Listener:
-        self.blocks += self.session.tick(1e9)
-        return self
-
-    def seconds(self, *, concealed: bool | None = None) -> float:
-        chosen = [block for block in self.blocks if concealed in (None, block.concealed)]
-        return round(sum(len(block.samples) / block.sample_rate_hz for block in chosen), 6)
-
-    def silent_seconds(self) -> float:
-        chosen = [block for block in self.blocks if not block.concealed and not block.samples.any()]
-        return round(sum(len(block.samples) / block.sample_rate_hz for block in chosen), 6)
-
-    def events(self) -> list[EventKind]:
-        return [event.kind for event in self.session.take_events()]
 
 
 def test_packets_in_order_are_played_as_they_come(pcmu: PacketMaker) -> None:
