@@ -54,19 +54,23 @@ class PayloadMap:
             if encoding.key not in _SPECIAL:
                 codec_of(encoding)
             self._encodings[number] = encoding
+        # asked three times a packet, and fixed from here on
+        self._roles = {number: _role(encoding) for number, encoding in self._encodings.items()}
 
     def encoding_of(self, payload_type: int) -> Encoding | None:
         """None where nothing describes the payload type."""
         return self._encodings.get(payload_type)
 
     def role_of(self, payload_type: int) -> Role:
-        encoding = self._encodings.get(payload_type)
-        if encoding is None:
-            return Role.UNKNOWN
-        if encoding.key in _SPECIAL:
-            return _SPECIAL[encoding.key]
-        try:
-            codec_of(encoding)
-        except CodecError:
-            return Role.UNKNOWN
-        return Role.AUDIO
+        """UNKNOWN where nothing describes the payload type, or nothing here decodes it."""
+        return self._roles.get(payload_type, Role.UNKNOWN)
+
+
+def _role(encoding: Encoding) -> Role:
+    if encoding.key in _SPECIAL:
+        return _SPECIAL[encoding.key]
+    try:
+        codec_of(encoding)
+    except CodecError:
+        return Role.UNKNOWN
+    return Role.AUDIO

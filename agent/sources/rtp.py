@@ -32,6 +32,7 @@ _ANCILLARY_BYTES = 128
 _RXQ_OVFL = 40  # SO_RXQ_OVFL of asm-generic/socket.h; Python does not name it
 _DRAIN_DATAGRAMS = 512  # read before time is looked at again
 _SWEEP_SECONDS = 0.05  # how often silence is noticed, and a stop
+_TICK_SECONDS = 0.005  # how late a gap may be given up
 
 
 class RtpSource:
@@ -195,14 +196,19 @@ class RtpSource:
         assert self._socket is not None
         assert self._receiver is not None
         receiver = self._receiver
-        next_sweep_seconds = 0.0
+        next_tick_seconds = next_sweep_seconds = 0.0
+        patience_seconds = _TICK_SECONDS
         with selectors.DefaultSelector() as selector:
             selector.register(self._socket, selectors.EVENT_READ)
             while not self._worker.stopping.is_set():
-                if selector.select(self._patience_seconds(receiver)):
+                if selector.select(patience_seconds):
                     self._drain(self._socket, receiver)
                 now = self._clock.monotonic()
-                receiver.tick(now)
+                if now >= next_tick_seconds:
+                    # a tick asks every stream: once a few milliseconds, not once a packet
+                    next_tick_seconds = now + _TICK_SECONDS
+                    receiver.tick(now)
+                    patience_seconds = max(_TICK_SECONDS, self._patience_seconds(receiver))
                 if now >= next_sweep_seconds:
                     next_sweep_seconds = now + _SWEEP_SECONDS
                     receiver.sweep(now)
