@@ -75,6 +75,7 @@ def test_two_senders_on_one_port_are_two_streams(sink: Any) -> None:
             send(pcmu(number, ssrc=1))
             send(pcmu(number, ssrc=2))
         sink.wait_for(lambda: len(sink.streams) == 2 and all(len(stream.blocks) == 5 for stream in sink.streams))
+    assert {stream.description.source_id.rpartition("/")[2] for stream in sink.streams} == {"00000001", "00000002"}
 
 
 def test_a_gap_is_given_up_by_the_clock_although_nothing_more_arrives(sink: Any) -> None:
