@@ -1,4 +1,4 @@
-"""`livemos bench-kernels`: the fused operators against plain torch, `torch.compile` and a copy, on this GPU."""
+"""`livemos bench kernels`: the fused operators against plain torch, `torch.compile` and a copy, on this GPU."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def bench_kernels(
                 f"{row['median_ms']:8.3f} ms {row['gigabytes_per_second']:7.0f} GB/s"
             )
     except BenchmarkRefusedError as refused:
-        typer.echo(f"bench-kernels: {refused}", err=True)
+        typer.echo(f"bench kernels: {refused}", err=True)
         raise typer.Exit(1) from None
     if plot is not None:
         plot_bandwidth(read_rows(results), plot)

@@ -9,8 +9,9 @@ import typer
 
 from livemos.agent.commands.output import Format, choose_format, print_rows
 from livemos.agent.errors import ConfigError
+from livemos.agent.lazy_commands import Benchmarks
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+app = typer.Typer(cls=Benchmarks, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
 ENCODINGS = {"pcmu": ("PCMU/8000", 0), "pcma": ("PCMA/8000", 8), "g722": ("G722/8000", 9), "opus": ("opus/48000/2", 96)}
 
@@ -35,7 +36,7 @@ AGENT_COLUMNS = (
 
 @app.callback()
 def bench() -> None:
-    """Measure: streams a core holds, latency, CPU share."""
+    """Measure: streams a core holds, latency, engines, kernels."""
 
 
 @app.command()

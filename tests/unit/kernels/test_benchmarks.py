@@ -23,7 +23,7 @@ def test_without_a_gpu_the_command_says_so_in_one_line(tmp_path: Path) -> None:
     results = tmp_path / "rows.jsonl"
     ran = CliRunner().invoke(app, ["--results", str(results)])
     assert ran.exit_code == 1
-    assert ran.output == "bench-kernels: no CUDA device is here: kernels are timed on a GPU or not at all\n"
+    assert ran.output == "bench kernels: no CUDA device is here: kernels are timed on a GPU or not at all\n"
     assert not results.exists()
 
 
