@@ -48,7 +48,7 @@ def keep(job: TableJob, folder: Path) -> Path:
         )
         for column in labeler.columns:
             parts = [
-                read_columns(file)[column] if file.exists() else np.full(len(truth["family"]), np.nan)
+                read_columns(file)[column] if file.exists() else labeler.unasked(len(truth["family"]))
                 for file, truth in zip(given, truths, strict=True)
             ]
             columns[column] = np.concatenate(parts).astype(np.float16)
@@ -81,7 +81,7 @@ def restore(folder: Path, job: TableJob) -> int:
             continue  # the last shard of a run of another length
         parts = {MARK: {"second_dbov": kept["second_dbov"][rows].astype(np.float32) * np.float32(_LEVEL_STEP_DB)}}
         for name, labeler in labelers.LABELERS.items():
-            if shard in kept[f"{name}_shards"]:
+            if shard in kept.get(f"{name}_shards", ()):
                 parts[name] = {column: kept[column][rows].astype(np.float32) for column in labeler.columns}
         for name, columns in parts.items():
             if not part_path(job.folder, shard, name).exists():

@@ -4,8 +4,11 @@
     distill   distill_mos, the permissive reference-free teacher Distill-MOS, on every 16th family
     dnsmos    dnsmos_sig, dnsmos_bak, dnsmos_ovrl of DNSMOS P.835, on every 16th family: right about noise
     plcmos    plcmos_mos of PLCMOS v2, on every 16th family: right about lost packets
+    cs22      cs22_b1, cs22_b2 of each second: baselines of the ConferencingSpeech 2022 challenge, every 2nd family
+    pro       dnsmos_pro of each second: DNSMOS Pro (the weights "nisqa"), every 2nd family
 
-dnsmos and plcmos are files (MIT) in the folder given with --models.
+dnsmos, plcmos, pro (MIT) and cs22 (Apache-2.0) are files in the folder given with --models. cs22 and pro depend on the
+level; they hear clips at ACTIVE_LEVEL_DBOV, because `labels.level_penalty` says what a level costs.
 
 NaN stands for "not asked" and for "no answer". No labeler here, and nothing that ships, hears NISQA.
 """
@@ -24,9 +27,10 @@ import numpy as np
 import numpy.typing as npt
 
 from livemos.agent.errors import ConfigError
-from livemos.agent.records import Samples
-from livemos.training.clips import CLIP_SAMPLES
+from livemos.agent.records import SAMPLE_RATE_HZ, Samples
+from livemos.training.clips import ACTIVE_LEVEL_DBOV, CLIP_SAMPLES, CLIP_SECONDS
 from livemos.training.damages import DAMAGES
+from livemos.training.levels import gain
 from livemos.training.simulator import SimulatedClip
 
 Scores = dict[str, npt.NDArray[np.float32]]
@@ -117,7 +121,7 @@ def _dnsmos(clips: list[SimulatedClip], models: Path | None) -> Scores:
     rows = np.full((3, len(clips)), np.nan, np.float32)
     for k, clip in enumerate(clips):
         if _heard("dnsmos", clip):
-            rows[:, k] = dnsmos(_session(_model_file("dnsmos", models)), clip.samples)
+            rows[:, k] = dnsmos(_session(_model_folder("dnsmos", models) / LABELERS["dnsmos"].models[0]), clip.samples)
     return dict(zip(LABELERS["dnsmos"].columns, rows, strict=True))
 
 
@@ -125,32 +129,82 @@ def _plcmos(clips: list[SimulatedClip], models: Path | None) -> Scores:
     scores = np.full(len(clips), np.nan, np.float32)
     for k, clip in enumerate(clips):
         if _heard("plcmos", clip):
-            scores[k] = plcmos(_session(_model_file("plcmos", models)), clip.samples)
+            scores[k] = plcmos(_session(_model_folder("plcmos", models) / LABELERS["plcmos"].models[0]), clip.samples)
     return {"plcmos_mos": scores}
+
+
+def _by_second(clip: SimulatedClip) -> npt.NDArray[np.float32]:
+    """(seconds, samples) at a comfortable level."""
+    return (clip.samples * gain(ACTIVE_LEVEL_DBOV - clip.level_dbov)).reshape(-1, SAMPLE_RATE_HZ)
+
+
+@lru_cache(maxsize=1)
+def _conferencing_speech(models: Path) -> tuple[Any, Any]:
+    import torch
+
+    from livemos.training.teachers.conferencing_speech import load_conferencing_speech
+
+    torch.set_num_threads(1)
+    return tuple(load_conferencing_speech(models / file, 1 + k) for k, file in enumerate(LABELERS["cs22"].models))
+
+
+@lru_cache(maxsize=1)
+def _dnsmos_pro(models: Path) -> Any:
+    import torch
+
+    from livemos.training.teachers.dnsmos_pro import load_dnsmos_pro
+
+    torch.set_num_threads(1)
+    return load_dnsmos_pro(models / LABELERS["pro"].models[0])
+
+
+def _cs22(clips: list[SimulatedClip], models: Path | None) -> Scores:
+    networks = _conferencing_speech(_model_folder("cs22", models))
+    scores = np.full((2, len(clips), CLIP_SECONDS), np.nan, np.float32)
+    for k, clip in enumerate(clips):
+        if _heard("cs22", clip):
+            for row, network in enumerate(networks):
+                scores[row, k] = network.score(_by_second(clip), SAMPLE_RATE_HZ)
+    return dict(zip(LABELERS["cs22"].columns, scores, strict=True))
+
+
+def _pro(clips: list[SimulatedClip], models: Path | None) -> Scores:
+    network = _dnsmos_pro(_model_folder("pro", models))
+    scores = np.full((len(clips), CLIP_SECONDS), np.nan, np.float32)
+    for k, clip in enumerate(clips):
+        if _heard("pro", clip):
+            scores[k] = network.score(_by_second(clip))
+    return {"dnsmos_pro": scores}
 
 
 def _heard(name: str, clip: SimulatedClip) -> bool:
     return clip.reference is not None and clip.family % LABELERS[name].every == 0
 
 
-def _model_file(name: str, models: Path | None) -> Path:
-    if models is None or not (models / LABELERS[name].model).exists():
-        raise ConfigError(f"the labeler {name} needs {LABELERS[name].model}; give its folder with --models")
-    return models / LABELERS[name].model
+def _model_folder(name: str, models: Path | None) -> Path:
+    needed = LABELERS[name].models
+    if models is None or not all((models / file).exists() for file in needed):
+        raise ConfigError(f"the labeler {name} needs {' and '.join(needed)}; give its folder with --models")
+    return models
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labeler:
     """columns: what it writes. every: it hears families whose number this divides. package: what it needs installed.
 
-    model: the file it needs in the folder given with --models.
+    models: files it needs in the folder given with --models. by_second: a column holds one value a second of a clip.
     """
 
     score: Callable[[list[SimulatedClip], Path | None], Scores]
     columns: tuple[str, ...]
     package: str
     every: int = 1
-    model: str = ""
+    models: tuple[str, ...] = ()
+    by_second: bool = False
+
+    def unasked(self, rows: int) -> npt.NDArray[np.float32]:
+        """A column in which nobody was asked."""
+        return np.full((rows, CLIP_SECONDS) if self.by_second else rows, np.nan, np.float32)
 
 
 LABELERS: dict[str, Labeler] = {
@@ -161,9 +215,22 @@ LABELERS: dict[str, Labeler] = {
         columns=("dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl"),
         package="onnxruntime",
         every=16,
-        model="dnsmos_p835.onnx",
+        models=("dnsmos_p835.onnx",),
     ),
-    "plcmos": Labeler(score=_plcmos, columns=("plcmos_mos",), package="onnxruntime", every=16, model="plcmos_v2.onnx"),
+    "plcmos": Labeler(
+        score=_plcmos, columns=("plcmos_mos",), package="onnxruntime", every=16, models=("plcmos_v2.onnx",)
+    ),
+    "cs22": Labeler(
+        score=_cs22,
+        columns=("cs22_b1", "cs22_b2"),
+        package="torch",
+        every=2,
+        models=("cs22_baseline1.pt", "cs22_baseline2.pt"),
+        by_second=True,
+    ),
+    "pro": Labeler(
+        score=_pro, columns=("dnsmos_pro",), package="torch", every=2, models=("dnsmospro_nisqa.pt",), by_second=True
+    ),
 }
 
 
@@ -175,10 +242,10 @@ def check(names: Iterable[str], models: Path | None) -> None:
         package = LABELERS[name].package
         if find_spec(package) is None:
             raise ConfigError(f"the labeler {name} needs {package}: pip install {package}")
-        if LABELERS[name].model:
-            _model_file(name, models)
+        if LABELERS[name].models:
+            _model_folder(name, models)
 
 
 def label(name: str, clips: list[SimulatedClip], models: Path | None) -> Scores:
-    """What labeler `name` says: each of its columns, one value a clip."""
+    """What labeler `name` says: each of its columns, (C,), or (C, seconds)."""
     return LABELERS[name].score(clips, models)

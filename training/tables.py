@@ -129,7 +129,7 @@ def write_shard(job: TableJob, simulator: Simulator, shard: int) -> None:
         if part == "table":
             continue
         heard = labelers.label(part, clips, job.models)
-        columns: Columns = {name: np.full(rows, np.nan, np.float32) for name in heard}
+        columns: Columns = {name: labelers.LABELERS[part].unasked(rows) for name in heard}
         for name, values in heard.items():
             columns[name][places] = values
         save_columns(part_path(job.folder, shard, part), columns)
@@ -240,7 +240,7 @@ def shard_columns(table: Path) -> Columns:
         given = read_columns(file) if file.exists() else {}
         for column in labeler.columns:
             # tables of the first recipe keep PESQ beside the truth
-            columns.setdefault(column, given.get(column, np.full(rows, np.nan, np.float32)))
+            columns.setdefault(column, given.get(column, labeler.unasked(rows)))
     return columns
 
 
