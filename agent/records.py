@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -66,6 +66,7 @@ class AudioBlock:
     samples: (N,) float32, full scale 1.0; not checked here (the gate refuses NaN).
     sample_rate_hz: rate of `samples`.
     concealed: True when the receiver made these samples up (lost, late or missing media).
+    part_ready_seconds: where the block is several packets of equal length, when the last sample of each was played out.
     ready_monotonic_seconds: when the last sample was played out to the listener; latency is counted from here.
     """
 
@@ -73,6 +74,7 @@ class AudioBlock:
     sample_rate_hz: int
     concealed: bool = False
     ready_monotonic_seconds: float
+    part_ready_seconds: Sequence[float] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

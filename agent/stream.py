@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -76,13 +77,27 @@ class Stream:
             self._concealed_spans.append((start, end))
         self._last_ready_monotonic_seconds = block.ready_monotonic_seconds
         while end_of(self._reached) <= end:
-            late_by = (end - end_of(self._reached)) / SAMPLE_RATE_HZ
-            self._ready.append(block.ready_monotonic_seconds - late_by)
+            self._ready.append(self._heard_seconds(block, start, end))
             self._reached += 1
         self._waiting.append(block.samples)
         held_back = 0 if block.sample_rate_hz == SAMPLE_RATE_HZ else _RESAMPLER_SAMPLES
         if self._wait_when_full or end - held_back >= end_of(self._whole):
             self._resample()
+
+    def _heard_seconds(self, block: AudioBlock, start: float, end: float) -> float:
+        """When the end of segment `_reached`, which lies in the block, was played out."""
+        parts, wanted = block.part_ready_seconds, end_of(self._reached)
+        if not parts:
+            return block.ready_monotonic_seconds - (end - wanted) / SAMPLE_RATE_HZ
+        first_received = self._received - len(block.samples)
+        samples = len(block.samples) // len(parts)
+        from_hz, base = block.sample_rate_hz, self._base
+        # the part's end as `write` would have reckoned it for this part alone
+        part = max(1, math.ceil((wanted - start) / (end - start) * len(parts)) - 1)
+        while base + (first_received + part * samples) * SAMPLE_RATE_HZ / from_hz < wanted:
+            part += 1
+        part_end = base + (first_received + part * samples) * SAMPLE_RATE_HZ / from_hz
+        return parts[part - 1] - (part_end - wanted) / SAMPLE_RATE_HZ
 
     def close(self) -> None:
         """No more audio: what waits and what the resampler holds is written, whole segments stay to be taken."""

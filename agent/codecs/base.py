@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
 
 from livemos.agent.records import Samples
 
@@ -34,6 +37,22 @@ class Decoder(Protocol):
 
     def is_pause(self, payload: bytes) -> bool:
         """True when the payload announces a pause and holds no frame (Opus DTX)."""
+        ...
+
+
+@runtime_checkable
+class RunDecoder(Protocol):
+    """A decoder whose packets of one duration are all of one length, and which takes many of them at once."""
+
+    clock_rate_hz: int
+    sample_rate_hz: int
+
+    def run_bytes(self, ticks: int) -> int:
+        """Length of a payload that lasts `ticks` of the RTP clock."""
+        ...
+
+    def decode_run(self, payloads: npt.NDArray[np.uint8]) -> Samples:
+        """(K, N) payloads in order -> the samples that `decode` gives of each, one after the other."""
         ...
 
 

@@ -90,6 +90,16 @@ class G711Decoder(MemorylessPayload):
         self.packet_samples(payload)
         return self._concealer.heard(self._values[np.frombuffer(payload, np.uint8)])
 
+    def run_bytes(self, ticks: int) -> int:
+        return ticks
+
+    def decode_run(self, payloads: Codes) -> Samples:
+        samples = self._values[payloads]
+        # the concealer remembers the last packet as one, and some repeat exactly that
+        self._concealer.heard(samples[:-1].reshape(-1))
+        self._concealer.heard(samples[-1])
+        return samples.reshape(-1)
+
     def conceal(self, samples: int, next_payload: bytes | None = None) -> Samples:
         return self._concealer.conceal(samples)
 

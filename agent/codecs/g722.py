@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from livemos.agent.codecs.base import MemorylessPayload
 from livemos.agent.codecs.concealment import Concealer
@@ -47,6 +48,9 @@ class G722Decoder(MemorylessPayload):
         return 2 * len(payload)
 
     def decode(self, payload: bytes) -> Samples:
+        return self._concealer.heard(self._decoded(payload))
+
+    def _decoded(self, payload: bytes) -> Samples:
         import av
 
         expected = self.packet_samples(payload)
@@ -57,7 +61,18 @@ class G722Decoder(MemorylessPayload):
         decoded = np.concatenate([frame.to_ndarray().ravel() for frame in frames]) if frames else np.zeros(0, np.int16)
         if decoded.size != expected:
             raise CodecError(f"a G.722 payload of {len(payload)} bytes gave {decoded.size} samples, not {expected}")
-        return self._concealer.heard(decoded.astype(np.float32) / np.float32(32768.0))
+        return decoded.astype(np.float32) / np.float32(32768.0)
+
+    def run_bytes(self, ticks: int) -> int:
+        return ticks
+
+    def decode_run(self, payloads: npt.NDArray[np.uint8]) -> Samples:
+        # FFmpeg's decoder carries its state from octet to octet: where packets begin makes no difference to it
+        samples = self._decoded(payloads.tobytes())
+        last = 2 * payloads.shape[1]
+        self._concealer.heard(samples[:-last])
+        self._concealer.heard(samples[-last:])
+        return samples
 
     def conceal(self, samples: int, next_payload: bytes | None = None) -> Samples:
         return self._concealer.conceal(samples)

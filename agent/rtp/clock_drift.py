@@ -6,8 +6,7 @@ A packet can be late but never early, so the least delayed packet of each second
 from __future__ import annotations
 
 from collections import deque
-
-import numpy as np
+from collections.abc import Sequence
 
 LEAST_SECONDS = 30.0  # of measurement before a figure is given
 _BIN_SECONDS = 1.0
@@ -15,10 +14,15 @@ _BINS = 3_600
 
 
 class ClockDrift:
-    """Feed `heard` with media time and arrival of packets in order of the media."""
+    """Feed `heard` with media time and arrival of packets in order of the media.
+
+    The line through the seconds' minima is kept as running sums: it is asked for twice a second of every stream.
+    """
 
     def __init__(self) -> None:
-        self._minima: deque[tuple[float, float]] = deque(maxlen=_BINS)  # (arrival, transit), both in seconds
+        self._minima: deque[tuple[float, float]] = deque()  # (arrival, transit), both in seconds from the first's
+        self._origin = 0.0, 0.0
+        self._sums = _Sums()
         self._bin: tuple[float, float] | None = None
         self._bin_end_seconds = 0.0
 
@@ -27,14 +31,26 @@ class ClockDrift:
         point = arrival_seconds, arrival_seconds - media_seconds
         if self._bin is None or arrival_seconds >= self._bin_end_seconds:
             if self._bin is not None:
-                self._minima.append(self._bin)
+                self._keep(self._bin)
             self._bin, self._bin_end_seconds = point, arrival_seconds + _BIN_SECONDS
         elif point[1] < self._bin[1]:
             self._bin = point
 
+    def heard_run(self, media_seconds: Sequence[float], arrivals: Sequence[float]) -> None:
+        """As `heard` for each pair."""
+        if self._bin is None or arrivals[-1] >= self._bin_end_seconds:
+            for media, arrival in zip(media_seconds, arrivals, strict=True):
+                self.heard(media, arrival)
+            return
+        transits = [arrival - media for media, arrival in zip(media_seconds, arrivals, strict=True)]
+        least = min(transits)
+        if least < self._bin[1]:
+            self._bin = arrivals[transits.index(least)], least
+
     def reset(self) -> None:
         """The sender's clock was set anew."""
         self._minima.clear()
+        self._sums = _Sums()
         self._bin = None
 
     @property
@@ -42,7 +58,36 @@ class ClockDrift:
         """Positive when the sender is fast; None before LEAST_SECONDS were heard."""
         if not self._minima or self._minima[-1][0] - self._minima[0][0] < LEAST_SECONDS:
             return None
-        points = np.array(self._minima)
-        points -= points[0]
-        slope = float(np.polyfit(points[:, 0], points[:, 1], 1)[0])
+        slope = self._sums.slope()
         return -1e6 * slope / (1.0 - slope) if slope < 1.0 else None
+
+    def _keep(self, point: tuple[float, float]) -> None:
+        if not self._minima:
+            self._origin = point
+        x, y = point[0] - self._origin[0], point[1] - self._origin[1]
+        self._minima.append((x, y))
+        self._sums.add(x, y, 1)
+        if len(self._minima) > _BINS:
+            self._sums.add(*self._minima.popleft(), -1)
+
+
+class _Sums:
+    """Least squares in one unknown: the slope of y over x."""
+
+    __slots__ = ("_n", "_x", "_xx", "_xy", "_y")
+
+    def __init__(self) -> None:
+        self._n = 0
+        self._x = self._y = self._xx = self._xy = 0.0
+
+    def add(self, x: float, y: float, times: int) -> None:
+        """One more point, or with -1 one less."""
+        self._n += times
+        self._x += times * x
+        self._y += times * y
+        self._xx += times * x * x
+        self._xy += times * x * y
+
+    def slope(self) -> float:
+        """Of at least two different x."""
+        return (self._n * self._xy - self._x * self._y) / (self._n * self._xx - self._x * self._x)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from livemos.agent.rtp.wraparound import difference32
 
 
@@ -24,6 +26,16 @@ class InterarrivalJitter:
             distance = arrival_ticks - difference32(timestamp, last_timestamp)
             self._jitter_ticks += (abs(distance) - self._jitter_ticks) / 16.0
         self._last = timestamp, arrival_seconds
+
+    def heard_run(self, timestamp: int, ticks: int, arrivals: Sequence[float], clock_rate_hz: int) -> None:
+        """As `heard` for each of several packets, `ticks` apart, the first at `timestamp`."""
+        self.heard(timestamp, arrivals[0], clock_rate_hz)
+        jitter_ticks, before = self._jitter_ticks, arrivals[0]
+        for arrival in arrivals[1:]:
+            jitter_ticks += (abs((arrival - before) * clock_rate_hz - ticks) - jitter_ticks) / 16.0
+            before = arrival
+        self._jitter_ticks = jitter_ticks
+        self._last = timestamp + (len(arrivals) - 1) * ticks & 0xFFFF_FFFF, before
 
     def reset_anchor(self) -> None:
         """The next packet is not compared with the last: a pause, a restart or a new talk spurt lies between."""

@@ -6,6 +6,8 @@ only the sum of what was played tells.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from livemos.agent.records import EventKind
 
 LOWEST_RATIO, HIGHEST_RATIO = 0.9, 1.1
@@ -42,6 +44,14 @@ class MediaRate:
             self._start_seconds, self._media_seconds = now_seconds, 0.0
         self._media_seconds += media_seconds
         return event
+
+    def heard_inside(self, media_seconds: float, arrivals: Sequence[float]) -> bool:
+        """As `heard(0, media_seconds, ...)` for each arrival; False, and nothing done, where a window ends between."""
+        if self._start_seconds is None or arrivals[-1] - self._start_seconds >= WINDOW_SECONDS:
+            return False
+        for _ in arrivals:
+            self._media_seconds += media_seconds
+        return True
 
     def interrupted(self) -> None:
         """A stall, a restart or an announced pause: what was measured so far says nothing."""

@@ -107,6 +107,24 @@ class SequenceTracker:
         self._stray = packet, arrival_seconds
         return []
 
+    @property
+    def undisturbed(self) -> bool:
+        """Established, and no stray waits for its neighbour."""
+        return self.established and self._stray is None
+
+    @property
+    def highest(self) -> int:
+        """Extended number of the newest packet."""
+        return self._highest
+
+    def advance(self, packets: int) -> None:
+        """As `place` for each of the next `packets` numbers in order, at most 1,000, while undisturbed."""
+        number = self._highest_number + packets
+        self.cycles += number >> 16
+        self._seen = ((self._seen << packets) | ((1 << packets) - 1)) & ((1 << _REMEMBERED_PACKETS) - 1)
+        self._highest, self._highest_number = self._highest + packets, number & 0xFFFF
+        self.unique_packets += packets
+
     def _on_probation(self, packet: Packet, arrival_seconds: float) -> list[Placed]:
         number = packet.sequence_number
         held = self._probation

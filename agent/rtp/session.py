@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from livemos.agent.records import AudioBlock, EventKind, MediaStatistics
 from livemos.agent.rtp import network_mos
 from livemos.agent.rtp.clock_drift import ClockDrift
+from livemos.agent.rtp.ingest import PacketRun, Steady
 from livemos.agent.rtp.jitter import InterarrivalJitter
 from livemos.agent.rtp.media_rate import MediaRate
 from livemos.agent.rtp.packet import Packet
@@ -110,6 +111,52 @@ class RtpSession:
         self._watch_rate(blocks)
         return blocks
 
+    def steady(self) -> Steady | None:
+        """The next packet, if it only has to continue the stream; None while anything is out of the ordinary."""
+        sequence, last = self._sequence, self._last_audio
+        expected = self._timeline.steady()
+        if (
+            expected is None
+            or last is None
+            or not sequence.undisturbed
+            or self._waiting
+            or self._next != sequence.highest + 1
+            or self._spurt_begins
+            or last.payload_type != expected.payload_type
+            or last.sequence_number != sequence.highest_number
+            or last.timestamp + expected.ticks & 0xFFFF_FFFF != expected.timestamp
+            or self._drift_last != (sequence.highest, last.timestamp)
+            or self._map.role_of(expected.payload_type) is not Role.AUDIO
+        ):
+            return None
+        return replace(expected, sequence_number=sequence.highest_number + 1 & 0xFFFF)
+
+    def push_run(self, run: PacketRun) -> list[AudioBlock]:
+        """As `push` for each packet of a run, while `steady`: one block, and not a bit of difference besides."""
+        last, arrivals, count = self._last_audio, run.arrivals, len(run.arrivals)
+        assert last is not None and self._next is not None
+        rate_hz, ticks = self._clock_rate_hz, self._timeline.packet_ticks
+        first = last.timestamp + ticks & 0xFFFF_FFFF
+        self._sequence.advance(count)
+        self._next += count
+        self._rfc_jitter.heard_run(first, ticks, arrivals, rate_hz)
+        self._jitter.heard_run(first, ticks, arrivals, rate_hz)
+        self._drift.heard_run([(self._drift_ticks + ticks * n) / rate_hz for n in range(1, count + 1)], arrivals)
+        self._drift_ticks += ticks * count
+        self._last_audio = replace(
+            last,
+            sequence_number=self._sequence.highest_number,
+            timestamp=last.timestamp + ticks * count & 0xFFFF_FFFF,
+            marker=False,
+        )
+        self._drift_last = self._sequence.highest, self._last_audio.timestamp
+        block = self._timeline.play_run(run)
+        media_seconds = len(block.samples) // count / block.sample_rate_hz
+        if not self._rate.heard_inside(media_seconds, arrivals):
+            for arrival in arrivals:
+                self._note_rate(self._rate.heard(0.0, media_seconds, arrival))
+        return [block]
+
     def _unpack(self, placed: Placed) -> Placed:
         """The primary payload of a RED packet; what it repeats of packets that never came waits in their place."""
         packet = placed.packet
@@ -146,7 +193,9 @@ class RtpSession:
                 self._rate.interrupted()
             return
         *filled, newest = (len(block.samples) / block.sample_rate_hz for block in blocks)
-        kind = self._rate.heard(sum(filled), newest, blocks[-1].ready_monotonic_seconds)
+        self._note_rate(self._rate.heard(sum(filled), newest, blocks[-1].ready_monotonic_seconds))
+
+    def _note_rate(self, kind: EventKind | None) -> None:
         if kind is not None:
             self._events.append(SessionEvent(kind, f"{self._rate.ratio:.2f} s of media a second"))
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from livemos.agent.codecs import make_decoder
-from livemos.agent.codecs.base import Decoder
+from livemos.agent.codecs.base import Decoder, RunDecoder
 from livemos.agent.errors import CodecError
-from livemos.agent.records import AudioBlock, EventKind, Samples
+from livemos.agent.records import SAMPLE_RATE_HZ, AudioBlock, EventKind, Samples
+from livemos.agent.rtp.ingest import PacketRun, Steady
 from livemos.agent.rtp.packet import Packet
 from livemos.agent.rtp.payload_map import PayloadMap, Role
 from livemos.agent.rtp.wraparound import difference32
@@ -123,6 +124,51 @@ class MediaTimeline:
         if not self.quiet:
             self._watch_ptime(decoder)
         return [*blocks, self._block(decoder, audio, ready_seconds)]
+
+    def steady(self) -> Steady | None:
+        """The next packet while nothing is out of the ordinary; without its sequence number, which is not known here.
+
+        None as well for codecs whose packets are not all of one length.
+        """
+        decoder, anchor, ticks = self._decoder, self._anchor, self.packet_ticks
+        if (
+            decoder is None
+            or not isinstance(decoder, RunDecoder)
+            or anchor is None
+            or not ticks
+            or anchor.ticks != ticks
+            or self._ptime_ticks != ticks
+            or self._missing_packets
+            or self.quiet
+            or self._comfort_level_dbov is not None
+            or self.undescribed_payload_type is not None
+            or self.observed_clock_rate_hz is not None
+        ):
+            return None
+        assert self._payload_type is not None
+        return Steady(
+            payload_type=self._payload_type,
+            sequence_number=0,
+            timestamp=anchor.end,
+            payload_bytes=decoder.run_bytes(ticks),
+            ticks=ticks,
+            samples_16k=ticks * SAMPLE_RATE_HZ / decoder.clock_rate_hz,
+        )
+
+    def play_run(self, run: PacketRun) -> AudioBlock:
+        """As `play` for each packet of a run, while `steady`."""
+        decoder, anchor, count = self._decoder, self._anchor, len(run.arrivals)
+        assert isinstance(decoder, RunDecoder) and anchor is not None
+        audio = decoder.decode_run(run.payloads)
+        timestamp = anchor.end + (count - 1) * self.packet_ticks & 0xFFFF_FFFF
+        self._anchor = _Anchor(timestamp, run.arrivals[-1], self.packet_ticks)
+        self._slips, self._new_ptime = 0, (0, 0)
+        return AudioBlock(
+            samples=audio,
+            sample_rate_hz=decoder.sample_rate_hz,
+            ready_monotonic_seconds=run.arrivals[-1],
+            part_ready_seconds=run.arrivals,
+        )
 
     def _note_key_press(self, packet: Packet) -> None:
         """One event for all packets of a press: they share its timestamp (RFC 4733 section 2.2.1)."""
