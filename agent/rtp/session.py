@@ -1,11 +1,11 @@
 """One SSRC's life: packets and the time in, audio in order out. Pure: no socket, no clock of its own.
 
-A packet that continues the stream is decoded at once. Behind a gap packets wait, at most `reorder_wait_seconds` from
-the arrival of the first that waits; then what is missing is concealed and comes too late if it comes at all.
+What the packets say is counted once; what is heard of them is up to each listener (agent/rtp/listener.py).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from livemos.agent.records import AudioBlock, EventKind, MediaStatistics
@@ -13,16 +13,16 @@ from livemos.agent.rtp import network_mos
 from livemos.agent.rtp.clock_drift import ClockDrift
 from livemos.agent.rtp.ingest import PacketRun, Steady
 from livemos.agent.rtp.jitter import InterarrivalJitter
-from livemos.agent.rtp.media_rate import MediaRate
+from livemos.agent.rtp.listener import Listener
 from livemos.agent.rtp.packet import Packet
 from livemos.agent.rtp.payload_map import PayloadMap, Role
+from livemos.agent.rtp.playout import IDEAL
 from livemos.agent.rtp.redundancy import RedundancyError, parse_blocks
 from livemos.agent.rtp.sequence import Placed, SequenceTracker
-from livemos.agent.rtp.timeline import MediaTimeline, SessionEvent
+from livemos.agent.rtp.timeline import SessionEvent
 from livemos.agent.rtp.wraparound import difference16, difference32
 
-_NEW_CLOCK = (EventKind.TIMESTAMP_JUMP, EventKind.TIMESTAMP_BACKWARD, EventKind.CLOCK_RATE_MISMATCH)
-MAX_WAITING_PACKETS = 512  # behind one gap; more means a flood, and the gap is given up at once
+_DRIFT_SECONDS = 1.0  # how often held packets learn of the sender's drift
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,32 +39,46 @@ class RtpSession:
     """Call `push` for each packet and `tick` when nothing comes; both give blocks in the order of the media.
 
     concealment: a name in codecs.concealment.CONCEALERS. Blocks of one session may change their sample rate when the
-    sender changes its codec. `ready_monotonic_seconds` is the packet's arrival, or the moment a gap was given up.
+    sender changes its codec. `ready_monotonic_seconds` is the packet's arrival or the moment a gap was given up, for
+    listeners with a buffer the playout. profiles: names in playout.PROFILES; what `push` and `tick` give, and what is
+    asked for without an index, belongs to the first, `take_blocks` has that of the others. Raises ValueError.
     """
 
     def __init__(
-        self, *, payload_map: PayloadMap, reorder_wait_seconds: float = 0.06, concealment: str = "pitch"
+        self,
+        *,
+        payload_map: PayloadMap,
+        reorder_wait_seconds: float = 0.06,
+        concealment: str = "pitch",
+        profiles: Sequence[str] = (IDEAL,),
     ) -> None:
         self._map = payload_map
-        self._reorder_wait_seconds = reorder_wait_seconds
+        self._listeners = [
+            Listener(payload_map, profile=name, reorder_wait_seconds=reorder_wait_seconds, concealment=concealment)
+            for name in profiles
+        ]
+        self._first = self._listeners[0]
+        self._others = self._listeners[1:]
+        self._waiting_blocks: list[list[AudioBlock]] = [[] for _ in self._others]
+        self._runs = all(listener.playout is None for listener in self._listeners) and not self._others
         self._sequence = SequenceTracker()
         self._jitter = InterarrivalJitter()
         self._rfc_jitter = InterarrivalJitter()  # over everything, to compare with RTCP
         self._clock_rate_hz = 0  # of the newest audio
         self._last_audio: Packet | None = None  # newest in arrival, for the jitter
         self._spurt_begins = False  # an event or comfort noise lies before the next audio packet
-        self._rate = MediaRate()
         self._drift = ClockDrift()
         self._drift_last: tuple[int, int] | None = None  # (extended number, timestamp) of the newest packet measured
         self._drift_ticks = 0  # since the first
-        self._invalid_redundancy = self._recovered_red = 0
-        self._bursts = 0  # gaps that were given up
+        self._drift_ppm = 0.0  # as held packets know it
+        self._drift_asked_seconds = 0.0
+        self._invalid_redundancy = 0
         self._interval = (0, 0)  # expected and unique packets at the last call of `interval`
-        self._timeline = MediaTimeline(payload_map, concealment=concealment)
-        self._waiting: dict[int, Placed] = {}
-        self._next: int | None = None  # extended number that is played next
-        self._late_packets = 0
-        self._events: list[SessionEvent] = []
+
+    @property
+    def profiles(self) -> tuple[str, ...]:
+        """Of the listeners, the first one first."""
+        return tuple(listener.profile for listener in self._listeners)
 
     @property
     def established(self) -> bool:
@@ -74,53 +88,66 @@ class RtpSession:
     @property
     def undescribed_payload_type(self) -> int | None:
         """The newest packet's payload type when nothing here decodes it."""
-        return self._timeline.undescribed_payload_type
+        return self._first.timeline.undescribed_payload_type
 
     @property
     def quiet(self) -> bool:
         """The sender announced a pause (comfort noise, Opus DTX): no packets are no fault."""
-        return self._timeline.quiet
+        return self._first.timeline.quiet
 
     @property
     def packet_seconds(self) -> float:
         """Duration of the last audio packet; 0 before the first."""
-        return self._timeline.packet_seconds
+        return self._first.timeline.packet_seconds
 
     def push(self, packet: Packet, arrival_monotonic_seconds: float) -> list[AudioBlock]:
         """Blocks that this packet completes; arrivals never go back."""
-        blocks = self._give_up_due(arrival_monotonic_seconds)
+        blocks = self._advance(Listener.tick, arrival_monotonic_seconds)
         for arrived in self._sequence.place(packet, arrival_monotonic_seconds):
-            if self._next is None:
-                self._next = self._sequence.base
+            for listener in self._listeners:
+                listener.begin(self._sequence.base)
             placed = self._unpack(arrived)
             if placed.restarted:
                 self._jitter.reset_anchor()
                 self._rfc_jitter.reset_anchor()
                 self._forget_drift()
-                self._rate.interrupted()
                 detail = f"the sender went on with sequence number {placed.packet.sequence_number}"
-                self._events.append(SessionEvent(EventKind.SEQUENCE_RESTART, detail))
+                for listener in self._listeners:
+                    listener.events.append(SessionEvent(EventKind.SEQUENCE_RESTART, detail))
             self._measure_jitter(placed)
-            if placed.extended < self._next:
-                self._late_packets += 1
-                continue
-            self._waiting[placed.extended] = placed
-        blocks += self._play_in_order(arrival_monotonic_seconds)
-        while len(self._waiting) > MAX_WAITING_PACKETS:
-            blocks += self._give_up_one_gap(arrival_monotonic_seconds)
-        self._watch_rate(blocks)
+            for listener in self._listeners:
+                listener.offer(placed, drift_ppm=self._drift_ppm)
+        return blocks + self._advance(Listener.play, arrival_monotonic_seconds)
+
+    def tick(self, now_monotonic_seconds: float) -> list[AudioBlock]:
+        """Blocks whose wait for a missing packet, or for their playout, has ended."""
+        return self._advance(Listener.tick, now_monotonic_seconds)
+
+    def take_blocks(self, index: int) -> list[AudioBlock]:
+        """What the listener `index` of `profiles`, not the first, has heard since the last call."""
+        blocks, self._waiting_blocks[index - 1] = self._waiting_blocks[index - 1], []
+        return blocks
+
+    def _advance(self, step: Callable[[Listener, float], list[AudioBlock]], now_seconds: float) -> list[AudioBlock]:
+        """One step of all listeners; the blocks of the first."""
+        blocks = step(self._first, now_seconds)
+        for kept, listener in zip(self._waiting_blocks, self._others, strict=True):
+            kept.extend(step(listener, now_seconds))
+        if self._first.new_clock:
+            self._first.new_clock = False
+            self._forget_drift()
+            self._jitter.reset_anchor()
         return blocks
 
     def steady(self) -> Steady | None:
         """The next packet, if it only has to continue the stream; None while anything is out of the ordinary."""
         sequence, last = self._sequence, self._last_audio
-        expected = self._timeline.steady()
+        expected = self._first.steady() if self._runs else None
         if (
             expected is None
             or last is None
             or not sequence.undisturbed
-            or self._waiting
-            or self._next != sequence.highest + 1
+            or self._first.next_number != sequence.highest + 1
             or self._spurt_begins
             or last.payload_type != expected.payload_type
             or last.sequence_number != sequence.highest_number
@@ -134,11 +161,10 @@ class RtpSession:
     def push_run(self, run: PacketRun) -> list[AudioBlock]:
         """As `push` for each packet of a run, while `steady`: one block, and not a bit of difference besides."""
         last, arrivals, count = self._last_audio, run.arrivals, len(run.arrivals)
-        assert last is not None and self._next is not None
-        rate_hz, ticks = self._clock_rate_hz, self._timeline.packet_ticks
+        assert last is not None
+        rate_hz, ticks = self._clock_rate_hz, self._first.timeline.packet_ticks
         first = last.timestamp + ticks & 0xFFFF_FFFF
         self._sequence.advance(count)
-        self._next += count
         self._rfc_jitter.heard_run(first, ticks, arrivals, rate_hz)
         self._jitter.heard_run(first, ticks, arrivals, rate_hz)
         self._drift.heard_run([(self._drift_ticks + ticks * n) / rate_hz for n in range(1, count + 1)], arrivals)
@@ -150,12 +176,7 @@ class RtpSession:
             marker=False,
         )
         self._drift_last = self._sequence.highest, self._last_audio.timestamp
-        block = self._timeline.play_run(run)
-        media_seconds = len(block.samples) // count / block.sample_rate_hz
-        if not self._rate.heard_inside(media_seconds, arrivals):
-            for arrival in arrivals:
-                self._note_rate(self._rate.heard(0.0, media_seconds, arrival))
-        return [block]
+        return [self._first.play_run(run)]
 
     def _unpack(self, placed: Placed) -> Placed:
         """The primary payload of a RED packet; what it repeats of packets that never came waits in their place."""
@@ -170,9 +191,7 @@ class RtpSession:
         *earlier, primary = blocks
         for back, block in enumerate(reversed(earlier), start=1):
             number = self._sequence.missing(packet.sequence_number - back, placed.extended)
-            if number is None or not block.payload or self._next is None or number < self._next:
-                continue
-            if number in self._waiting:
+            if number is None or not block.payload:
                 continue
             again = replace(
                 packet,
@@ -182,26 +201,14 @@ class RtpSession:
                 marker=False,
                 payload=block.payload,
             )
-            self._waiting[number] = replace(placed, extended=number, packet=again, restarted=False)
-            self._recovered_red += 1
+            for listener in self._listeners:
+                listener.offer_recovered(replace(placed, extended=number, packet=again, restarted=False))
         return replace(placed, packet=replace(packet, payload_type=primary.payload_type, payload=primary.payload))
-
-    def _watch_rate(self, blocks: list[AudioBlock]) -> None:
-        """Media against the wall clock. Announced pauses are no media and no fault."""
-        if not blocks or self.quiet:
-            if self.quiet:
-                self._rate.interrupted()
-            return
-        *filled, newest = (len(block.samples) / block.sample_rate_hz for block in blocks)
-        self._note_rate(self._rate.heard(sum(filled), newest, blocks[-1].ready_monotonic_seconds))
-
-    def _note_rate(self, kind: EventKind | None) -> None:
-        if kind is not None:
-            self._events.append(SessionEvent(kind, f"{self._rate.ratio:.2f} s of media a second"))
 
     def stalled(self) -> None:
         """Nothing arrives any more: neither rate nor jitter is measured over the silence."""
-        self._rate.interrupted()
+        for listener in self._listeners:
+            listener.rate.interrupted()
         self._jitter.reset_anchor()
 
     def interval(self) -> Interval:
@@ -219,67 +226,55 @@ class RtpSession:
             lost_ratio=lost / expected if expected > 0 else None,
         )
 
-    def tick(self, now_monotonic_seconds: float) -> list[AudioBlock]:
-        """Blocks whose wait for a missing packet has ended."""
-        blocks = self._give_up_due(now_monotonic_seconds)
-        self._watch_rate(blocks)
-        return blocks
-
-    def _give_up_due(self, now_monotonic_seconds: float) -> list[AudioBlock]:
-        blocks: list[AudioBlock] = []
-        while (due := self.next_due_seconds) is not None and due <= now_monotonic_seconds:
-            blocks += self._give_up_one_gap(due)
-        return blocks
-
     @property
     def next_due_seconds(self) -> float | None:
         """When `tick` will have something to give; None while no packet waits."""
-        if not self._waiting:
-            return None
-        return min(placed.arrival_seconds for placed in self._waiting.values()) + self._reorder_wait_seconds
+        if not self._others:
+            return self._first.next_due_seconds
+        due = [listener.next_due_seconds for listener in self._listeners]
+        return min((each for each in due if each is not None), default=None)
 
-    def take_events(self) -> list[SessionEvent]:
-        """What happened since the last call, oldest first."""
-        events = [*self._events, *self._timeline.events]
-        self._events.clear()
-        self._timeline.events.clear()
-        return events
+    def take_events(self, index: int = 0) -> list[SessionEvent]:
+        """What happened to a listener since the last call, oldest first."""
+        return self._listeners[index].take_events()
 
-    def statistics(self) -> MediaStatistics:
-        sequence = self._sequence
-        recovered = self._recovered_red + self._timeline.recovered_packets
+    def statistics(self, index: int = 0) -> MediaStatistics:
+        """Of one listener: what came is the same for all, what was heard in time is not."""
+        sequence, listener = self._sequence, self._listeners[index]
         return MediaStatistics(
-            codec=self._timeline.codec,
+            codec=listener.timeline.codec,
             received_packets=sequence.unique_packets,
             expected_packets=sequence.expected_packets,
             lost_packets=sequence.lost_packets,
-            late_packets=self._late_packets,
+            late_packets=listener.late_packets,
             duplicate_packets=sequence.duplicate_packets,
             reordered_packets=sequence.reordered_packets,
             jitter_seconds=self._jitter.seconds if self._clock_rate_hz else None,
-            playout_delay_seconds=0.0,  # played on arrival; other listeners come with their profiles
-            network_mos=self._network_mos(recovered),
-            discarded_packets=self._late_packets + self.invalid_payloads,
-            recovered_packets=recovered,
+            playout_delay_seconds=listener.playout_delay_seconds,
+            network_mos=self._network_mos(listener),
+            discarded_packets=listener.late_packets + listener.timeline.invalid_payloads + self._invalid_redundancy,
+            recovered_packets=listener.recovered_packets,
             stray_packets=sequence.stray_packets,
             rfc_jitter_seconds=self._rfc_jitter.seconds if self._clock_rate_hz else None,
             clock_drift_ppm=self._drift.ppm,
         )
 
-    def _network_mos(self, recovered: int) -> float | None:
+    def _network_mos(self, listener: Listener) -> float | None:
         """Unset without a known codec, and while the media's rate is wrong: loss then says nothing about it."""
-        codec, expected = self._timeline.codec, self._sequence.expected_packets
-        if codec is None or not expected or self._rate.state is not None or self.undescribed_payload_type is not None:
+        codec, expected = listener.timeline.codec, self._sequence.expected_packets
+        undescribed = listener.timeline.undescribed_payload_type is not None
+        if codec is None or not expected or listener.rate.state is not None or undescribed:
             return None
-        missed = max(0, self._sequence.lost_packets - recovered) + self._late_packets + self.invalid_payloads
+        invalid = listener.timeline.invalid_payloads + self._invalid_redundancy
+        missed = max(0, self._sequence.lost_packets - listener.recovered_packets) + listener.late_packets + invalid
         ratio = min(1.0, missed / expected)
-        bursts = network_mos.burst_ratio(missed, self._bursts, ratio)
+        bursts = network_mos.burst_ratio(missed, listener.bursts, ratio)
         return network_mos.network_mos(codec, loss_ratio=ratio, burst_ratio=bursts)
 
     @property
     def media_rate_ratio(self) -> float | None:
         """Seconds of media in the last whole second of the clock."""
-        return self._rate.ratio
+        return self._first.rate.ratio
 
     @property
     def clock_rate_hz(self) -> int:
@@ -314,7 +309,7 @@ class RtpSession:
     @property
     def invalid_payloads(self) -> int:
         """Packets whose payload their codec refused; they are concealed."""
-        return self._timeline.invalid_payloads + self._invalid_redundancy
+        return self._first.timeline.invalid_payloads + self._invalid_redundancy
 
     @property
     def invalid_redundancy(self) -> int:
@@ -332,7 +327,7 @@ class RtpSession:
         encoding = self._map.encoding_of(packet.payload_type)
         audio = encoding is not None and self._map.role_of(packet.payload_type) is Role.AUDIO
         if audio and encoding is not None:
-            self._clock_rate_hz = self._timeline.observed_clock_rate_hz or encoding.clock_rate_hz
+            self._clock_rate_hz = self._first.timeline.observed_clock_rate_hz or encoding.clock_rate_hz
         if self._clock_rate_hz:
             self._rfc_jitter.heard(packet.timestamp, placed.arrival_seconds, self._clock_rate_hz)
         if not audio:
@@ -358,6 +353,9 @@ class RtpSession:
                 self._drift_ticks += ticks
         self._drift_last = placed.extended, placed.packet.timestamp
         self._drift.heard(self._drift_ticks / self._clock_rate_hz, placed.arrival_seconds)
+        if not self._runs and placed.arrival_seconds >= self._drift_asked_seconds:
+            self._drift_asked_seconds = placed.arrival_seconds + _DRIFT_SECONDS
+            self._drift_ppm = self._drift.ppm or 0.0
 
     def _forget_drift(self) -> None:
         self._drift.reset()
@@ -365,33 +363,7 @@ class RtpSession:
 
     def _paused(self, packet: Packet, last: Packet) -> bool:
         """True when nothing is missing between the two, and yet more time than one packet holds."""
-        ticks = self._timeline.packet_ticks
+        ticks = self._first.timeline.packet_ticks
         if not ticks or difference16(packet.sequence_number, last.sequence_number) != 1:
             return False
         return difference32(packet.timestamp, last.timestamp) > ticks
-
-    def _play_in_order(self, ready_seconds: float, missing_packets: int = 0) -> list[AudioBlock]:
-        blocks: list[AudioBlock] = []
-        while self._next is not None and (placed := self._waiting.pop(self._next, None)) is not None:
-            self._next += 1
-            changes = len(self._timeline.events)
-            blocks += self._timeline.play(
-                placed.packet,
-                placed.arrival_seconds,
-                ready_seconds=ready_seconds,
-                missing_packets=missing_packets,
-                restarted=placed.restarted,
-            )
-            if any(event.kind in _NEW_CLOCK for event in self._timeline.events[changes:]):
-                self._forget_drift()
-                self._jitter.reset_anchor()
-            missing_packets = 0
-        return blocks
-
-    def _give_up_one_gap(self, ready_seconds: float) -> list[AudioBlock]:
-        first = min(self._waiting)
-        missing_packets = first - (first if self._next is None else self._next)
-        if missing_packets > 0:
-            self._bursts += 1
-        self._next = first
-        return self._play_in_order(ready_seconds, missing_packets)

@@ -80,6 +80,25 @@ class MediaTimeline:
         """Duration of the last audio packet; 0 before the first."""
         return self.packet_ticks / self._decoder.clock_rate_hz if self._decoder else 0.0
 
+    def duration_seconds(self, packet: Packet) -> float:
+        """Of an audio packet; the last one's where its codec has not spoken yet or refuses it."""
+        if self._decoder is None or packet.payload_type != self._payload_type:
+            return self.packet_seconds
+        try:
+            return self._decoder.packet_samples(packet.payload) / self._decoder.sample_rate_hz
+        except CodecError:
+            return self.packet_seconds
+
+    def insert(self, seconds: float, ready_seconds: float, *, silent: bool) -> list[AudioBlock]:
+        """What a listener hears while its buffer grows: concealment, or silence between two talk spurts."""
+        decoder = self._decoder
+        samples = round(seconds * decoder.sample_rate_hz) if decoder is not None else 0
+        if decoder is None or samples <= 0:
+            return []
+        if silent:
+            return [self._block(decoder, self._silence(samples), ready_seconds)]
+        return [self._block(decoder, decoder.conceal(samples), ready_seconds, concealed=True)]
+
     def play(
         self, packet: Packet, arrival_seconds: float, *, ready_seconds: float, missing_packets: int, restarted: bool
     ) -> list[AudioBlock]:
