@@ -25,8 +25,8 @@ from pydantic_settings import (
 from livemos.agent.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "LIVEMOS_"
-# variables of that prefix that are no settings: the file to read, and a switch of the test suite
-_OTHER_VARIABLES = frozenset({"LIVEMOS_CONFIG", "LIVEMOS_REQUIRE_SENDERS"})
+# variables of that prefix that are no settings: the file to read, and switches of the test suite
+_OTHER_VARIABLES = frozenset({"LIVEMOS_CONFIG", "LIVEMOS_REQUIRE_BRIDGES", "LIVEMOS_REQUIRE_SENDERS"})
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
 SourceName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
