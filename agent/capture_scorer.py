@@ -5,7 +5,7 @@ Segments of all streams share engine calls of a fixed size, so a second run repe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from livemos.agent.records import (
     StreamState,
 )
 from livemos.agent.ring import RingBank
+from livemos.agent.rtp.playout import IDEAL
 from livemos.agent.rtp.seal import SrtpKey
 from livemos.agent.scorer import clip_score
 from livemos.agent.segment_scorer import SegmentScorer
@@ -67,12 +68,23 @@ class CaptureScorer:
         payload_types: Mapping[int, str] | None = None,
         sdp: Path | None = None,
         key: SrtpKey | None = None,
+        profiles: Sequence[str] = (IDEAL,),
     ) -> tuple[list[CaptureStream], dict[str, int]]:
-        """Streams in the order in which they proved themselves, and the replay's counts. Raises SourceError."""
+        """Streams in the order in which they proved themselves, and the replay's counts. Raises SourceError.
+
+        profiles: names in rtp.playout.PROFILES; each is a stream of its own.
+        """
         clock = ManualClock(unix=0.0)  # times count from the first frame
         sink = _ScoringSink(self._scorer, clock)
         replay = CaptureReplay(
-            path, name=path.stem, sink=sink, clock=clock, payload_types=payload_types, sdp=sdp, key=key
+            path,
+            name=path.stem,
+            sink=sink,
+            clock=clock,
+            payload_types=payload_types,
+            sdp=sdp,
+            key=key,
+            profiles=profiles,
         )
         replay.run()
         sink.finish()

@@ -29,6 +29,7 @@ ENVIRONMENT_PREFIX = "LIVEMOS_"
 _OTHER_VARIABLES = frozenset({"LIVEMOS_CONFIG", "LIVEMOS_REQUIRE_BRIDGES", "LIVEMOS_REQUIRE_SENDERS"})
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
+Profile = Literal["ideal", "fixed50", "fixed200", "adaptive500"]
 SourceName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
 
 
@@ -87,6 +88,9 @@ class RtpSourceSettings(_SourceSettings):
     sdp: Path | None = Field(None, description="session description whose audio line maps the payload types")
     idle_seconds: float = Field(30.0, gt=0, description="a stream silent for so long has ended")
     reorder_wait_seconds: float = Field(0.06, ge=0, le=5, description="how long a gap waits for late packets")
+    profiles: tuple[Profile, ...] = Field(
+        ("ideal",), min_length=1, description="listeners to score: ideal, fixed50, fixed200, adaptive500"
+    )
     addresses: Literal["pin", "learn_once", "follow"] = Field(
         "follow", description="when a sender's address changes: keep the first, hear one sender only, or follow"
     )
@@ -115,6 +119,9 @@ class PcapSourceSettings(_SourceSettings):
         default_factory=dict, description='dynamic payload types, for example 111 = "opus/48000/2"'
     )
     sdp: Path | None = Field(None, description="session description that maps the payload types, and brings keys")
+    profiles: tuple[Profile, ...] = Field(
+        ("ideal",), min_length=1, description="listeners to score: ideal, fixed50, fixed200, adaptive500"
+    )
 
 
 class MicrophoneSourceSettings(_SourceSettings):

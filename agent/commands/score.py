@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -48,6 +49,16 @@ CLIP_HEADINGS = {
 }
 SEGMENT_HEADINGS = {"file": "file", "start_seconds": "at s", **{k: v for k, v in CLIP_HEADINGS.items() if k != "file"}}
 
+
+class Profile(StrEnum):
+    """Of agent/rtp/playout.py, which is not imported here: the command line starts without the agent."""
+
+    IDEAL = "ideal"
+    FIXED50 = "fixed50"
+    FIXED200 = "fixed200"
+    ADAPTIVE500 = "adaptive500"
+
+
 CAPTURE_SUFFIXES = (".pcap", ".pcapng", ".cap")
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -71,6 +82,10 @@ def score(
         typer.Option("--payload-type", metavar="PT=ENCODING", help="For captures, e.g. 111=opus/48000/2."),
     ] = None,
     sdp: Annotated[Path | None, typer.Option("--sdp", help="Session description, for captures.")] = None,
+    profile: Annotated[
+        list[Profile] | None,
+        typer.Option("--profile", help="Listener of a capture, repeatable; each gets rows of its own. Default: ideal."),
+    ] = None,
 ) -> None:
     """Score audio files, or the streams of captures (.pcap, .pcapng).
 
@@ -97,6 +112,7 @@ def score(
             engine=engine,
             payload_types=payload_types,
             sdp=sdp,
+            profiles=tuple(each.value for each in profile or [Profile.IDEAL]),
         )
         return
     run = _Run(Scorer(bundle, engine=engine), fail_below)

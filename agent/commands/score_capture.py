@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,6 +40,8 @@ STREAM_COLUMNS = (
     "reason",
     "events",
     "model_id",
+    "profile",
+    "playout_delay_seconds",
 )
 STREAM_HEADINGS = {
     "source_id": "stream",
@@ -66,6 +68,7 @@ def run(
     engine: str,
     payload_types: Mapping[int, str],
     sdp: Path | None,
+    profiles: Sequence[str],
 ) -> None:
     """Raises typer.Exit: 1 below `fail_below`, 2 when a capture could not be read."""
     from livemos.agent.capture_scorer import CaptureScorer
@@ -75,7 +78,7 @@ def run(
     unreadable = 0
     for path in paths:
         try:
-            streams, counts = scorer.score(path, payload_types=payload_types, sdp=sdp)
+            streams, counts = scorer.score(path, payload_types=payload_types, sdp=sdp, profiles=profiles)
         except SourceError as error:
             unreadable += 1
             print(f"livemos: {error}", file=sys.stderr)
@@ -104,6 +107,7 @@ def _stream_rows(found: list[tuple[Path, CaptureStream]]) -> Iterator[Row]:
         row |= {"file": str(path), "source_id": stream.description.source_id, "detail": stream.description.detail}
         if media.expected_packets:
             row["lost_ratio"] = (media.lost_packets or 0) / media.expected_packets
+        row["profile"] = stream.description.labels.get("profile", "ideal")
         row["events"] = " ".join(dict.fromkeys(event.kind.value for event in stream.events)) or None
         yield row
 

@@ -6,7 +6,7 @@ Nothing depends on the machine's clock or on threads: the same file gives the sa
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from livemos.agent.clock import Clock, ManualClock
@@ -14,6 +14,7 @@ from livemos.agent.errors import CodecError, SdpError, SourceError
 from livemos.agent.rtp.capture_file import CaptureError, CaptureReader
 from livemos.agent.rtp.decapsulate import Decapsulator
 from livemos.agent.rtp.payload_map import PayloadMap
+from livemos.agent.rtp.playout import IDEAL
 from livemos.agent.rtp.sdp import parse_sdp
 from livemos.agent.rtp.seal import SrtpKey, Unsealer
 from livemos.agent.sources.base import StreamSink
@@ -44,6 +45,7 @@ class CaptureReplay:
         concealment: str = "pitch",
         idle_seconds: float = 30.0,
         wait_when_full: bool = False,
+        profiles: Sequence[str] = (IDEAL,),
     ) -> None:
         """Raises SourceError for a payload map or an SDP that cannot be."""
         self.counts: Counter[str] = Counter()
@@ -67,6 +69,7 @@ class CaptureReplay:
             unix=clock.unix,
             unsealer=Unsealer(key) if key else None,
             wait_when_full=wait_when_full,
+            profiles=profiles,
         )
         self._decapsulator = Decapsulator(self.counts)
 
@@ -129,6 +132,7 @@ class PcapSource:
         payload_types: Mapping[int, str] | None = None,
         sdp: Path | None = None,
         labels: Mapping[str, str] | None = None,
+        profiles: Sequence[str] = (IDEAL,),
         sink: StreamSink,
         clock: Clock,
     ) -> None:
@@ -144,6 +148,7 @@ class PcapSource:
             payload_types=payload_types,
             sdp=sdp,
             labels=labels,
+            profiles=profiles,
             wait_when_full=True,
         )
         self._worker = Worker(name, self._run)

@@ -6,7 +6,7 @@ A socket and a capture feed the same receiver, so what a replay shows is what th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from livemos.agent.records import AudioBlock, EventKind
@@ -14,6 +14,7 @@ from livemos.agent.rtp.addresses import AddressPolicy, Transport, may_move
 from livemos.agent.rtp.admission import Budget, Caps
 from livemos.agent.rtp.packet import DatagramKind, InvalidPacketError, Packet, kind_of, parse
 from livemos.agent.rtp.payload_map import PayloadMap
+from livemos.agent.rtp.playout import IDEAL
 from livemos.agent.rtp.rtcp import RtcpError, SenderReport, parse_compound
 from livemos.agent.rtp.seal import SealError, Unsealer
 from livemos.agent.rtp.session import RtpSession
@@ -75,7 +76,9 @@ class RtpReceiver:
         policy: AddressPolicy = AddressPolicy.FOLLOW,
         unsealer: Unsealer | None = None,
         wait_when_full: bool = False,
+        profiles: Sequence[str] = (IDEAL,),
     ) -> None:
+        self._profiles = profiles
         self._name, self._labels, self._map = name, labels, payload_map
         self._reorder_wait_seconds, self._concealment = reorder_wait_seconds, concealment
         self._idle_seconds, self._sink, self._counts, self._unix = idle_seconds, sink, counts, unix
@@ -242,6 +245,7 @@ class RtpReceiver:
                 payload_map=_EVERYTHING_UNKNOWN if unreadable else self._map,
                 reorder_wait_seconds=self._reorder_wait_seconds,
                 concealment=self._concealment,
+                profiles=self._profiles,
             ),
             first_seconds=now,
             last_seconds=now,

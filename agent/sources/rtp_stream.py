@@ -1,6 +1,7 @@
-"""One logical stream of RTP: its session on one side, its stream in the sink on the other, its state between them.
+"""One logical stream of RTP: its session on one side, its streams in the sink on the other, its state between them.
 
 A sender may go on under another SSRC (a new *generation*): the stream stays, the session and its counts begin anew.
+Each listener profile is a stream of its own in the sink; the first bears the stream's id, the others `ID@PROFILE`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 from livemos.agent.errors import CapacityError
 from livemos.agent.reasons import Reason
 from livemos.agent.records import AudioBlock, EventKind, MediaStatistics, StreamDescription, StreamState
+from livemos.agent.rtp.playout import IDEAL
 from livemos.agent.rtp.session import RtpSession
 from livemos.agent.sources.base import StreamSink, StreamWriter
 
@@ -50,10 +52,37 @@ CUT = Unreadable(
 )
 
 
+class _Voice:
+    """What one listener profile of a stream hears: its stream in the sink."""
+
+    def __init__(self, description: StreamDescription, index: int) -> None:
+        self.description = description
+        self.index = index  # of the session's profiles
+        self.earlier = MediaStatistics()  # sums over earlier generations
+        self.writer: StreamWriter | None = None
+        self.state = StreamState.WAITING
+        self.retry_seconds = 0.0  # when to ask the sink again
+
+    def statistics(self, session: RtpSession) -> MediaStatistics:
+        """Counts of all generations; jitter, drift, codec and network MOS of the one that speaks."""
+        now, before = session.statistics(self.index), self.earlier
+        sums: dict[str, Any] = {name: (getattr(now, name) or 0) + (getattr(before, name) or 0) for name in _COUNTS}
+        return replace(now, **sums)
+
+    def enter(self, state: StreamState, reason: Reason | None = None) -> None:
+        """Publish a change of state."""
+        if state is self.state or self.writer is None:
+            return
+        if self.state is StreamState.STALLED:
+            self.writer.event(EventKind.MEDIA_RESUMED, "packets again")
+        self.state = state
+        self.writer.state(state, reason)
+
+
 class RtpStream:
     """Owned by its receiver's thread. `counts` is the source's, shared by its streams.
 
-    unreadable: the packets are counted and told, and never scored.
+    unreadable: the packets are counted and told, and never scored. The session's profiles are fixed for its life.
     """
 
     def __init__(
@@ -68,38 +97,52 @@ class RtpStream:
         unreadable: Unreadable | None = None,
         wait_when_full: bool = False,
     ) -> None:
-        self.description = StreamDescription(source_id=source_id, kind="rtp", labels=labels, detail=detail)
+        # a source that was given no profile keeps the labels it was given
+        labelled = session.profiles != (IDEAL,)
+        self._voices = [
+            _Voice(
+                StreamDescription(
+                    source_id=f"{source_id}@{profile}" if index else source_id,
+                    kind="rtp",
+                    labels={**labels, "profile": profile} if labelled else labels,
+                    detail=detail,
+                ),
+                index,
+            )
+            for index, profile in enumerate(session.profiles)
+        ]
+        self._first = self._voices[0]
+        self.description = self._first.description
         self._session = session
         self._sink = sink
         self._counts = counts
         self._unreadable = unreadable
         self._wait_when_full = wait_when_full
-        self._earlier = MediaStatistics()  # sums over earlier generations
-        self._writer: StreamWriter | None = None
-        self._state = StreamState.WAITING
         self._last_packet_seconds = 0.0
         self._burst_seconds = 0.0
         self._reported_seconds = 0.0
-        self._retry_seconds = 0.0
 
     def silent_seconds(self, now: float) -> float:
         return now - self._last_packet_seconds
 
     def adopt(self, session: RtpSession, detail: str) -> None:
         """The sender goes on under another SSRC: counts add up, nothing is lost across the seam."""
-        self._earlier = self.statistics()
+        self.pass_on(self._session.tick(float("inf")), self._last_packet_seconds)
+        for voice in self._voices:
+            voice.earlier = voice.statistics(self._session)
         self._session = session
         self._counts["ssrc_changes"] += 1
         self.event(EventKind.SSRC_CHANGED, detail)
 
     def event(self, kind: EventKind, detail: str) -> None:
         """Publish an event once the stream is open; before, nobody knows of it."""
-        if self._writer is not None:
-            self._writer.event(kind, detail)
+        for voice in self._voices:
+            if voice.writer is not None:
+                voice.writer.event(kind, detail)
 
     def hear(self, blocks: list[AudioBlock], now: float) -> None:
         """A packet came at `now` and completed `blocks`."""
-        if self._state is StreamState.STALLED and self.silent_seconds(now) <= LONGEST_BURST_SECONDS:
+        if self._first.state is StreamState.STALLED and self.silent_seconds(now) <= LONGEST_BURST_SECONDS:
             # ffmpeg -re sends what one read of its file held: silence of 0.26 s between bursts is no fault of the line
             self._burst_seconds = 1.5 * self.silent_seconds(now)
         self._last_packet_seconds = now
@@ -107,75 +150,72 @@ class RtpStream:
 
     def watch(self, now: float) -> None:
         """Notice silence, report statistics."""
-        if self._writer is None:
+        if self._first.writer is None:
             return
         stall_seconds = max(SHORTEST_STALL_SECONDS, STALL_PACKETS * self._session.packet_seconds, self._burst_seconds)
         silent = self.silent_seconds(now) > stall_seconds and not self._session.quiet
-        if silent and self._state is not StreamState.STALLED:
+        if silent and self._first.state is not StreamState.STALLED:
             self._session.stalled()
-            self._enter(StreamState.STALLED, Reason.NO_MEDIA)
+            for voice in self._voices:
+                voice.enter(StreamState.STALLED, Reason.NO_MEDIA)
             self.event(EventKind.MEDIA_STALLED, f"no packets for {self.silent_seconds(now):.2f} s")
             self._report(now)
         elif not silent and now - self._reported_seconds >= _REPORT_SECONDS:
             self._report(now)
 
     def close(self, detail: str) -> None:
-        if self._writer is not None:
-            for block in self._session.tick(float("inf")):
-                self._writer.write(block)
-            self._writer.media(self.statistics())
-            self._writer.close(detail)
-            self._writer = None
-
-    def statistics(self) -> MediaStatistics:
-        """Counts of all generations; jitter, drift, codec and network MOS of the one that speaks."""
-        now, before = self._session.statistics(), self._earlier
-        sums: dict[str, Any] = {name: (getattr(now, name) or 0) + (getattr(before, name) or 0) for name in _COUNTS}
-        return replace(now, **sums)
+        blocks = self._session.tick(float("inf"))
+        for voice in self._voices:
+            heard = self._session.take_blocks(voice.index) if voice.index else blocks
+            if voice.writer is not None:
+                for block in heard:
+                    voice.writer.write(block)
+                voice.writer.media(voice.statistics(self._session))
+                voice.writer.close(detail)
+                voice.writer = None
 
     def pass_on(self, blocks: list[AudioBlock], now: float) -> None:
-        """Audio and events to the sink, state with them."""
-        if self._writer is None and not self._open(now):
+        """Audio and events to the sink, state with them; `blocks` are those of the first profile."""
+        self._pass_on(self._first, blocks, now)
+        for voice in self._voices[1:]:
+            self._pass_on(voice, self._session.take_blocks(voice.index), now)
+
+    def _pass_on(self, voice: _Voice, blocks: list[AudioBlock], now: float) -> None:
+        if voice.writer is None and not self._open(voice, now):
             self._counts["refused_packets"] += 1
             return
-        assert self._writer is not None
+        writer = voice.writer
+        assert writer is not None
         if self._unreadable is not None:
-            self._enter(StreamState.UNDESCRIBED, self._unreadable.reason)
-            self._session.take_events()
+            voice.enter(StreamState.UNDESCRIBED, self._unreadable.reason)
+            self._session.take_events(voice.index)
             return
         if self._session.undescribed_payload_type is not None:
-            self._enter(StreamState.UNDESCRIBED, Reason.UNSUPPORTED_CODEC)
+            voice.enter(StreamState.UNDESCRIBED, Reason.UNSUPPORTED_CODEC)
         elif blocks:
-            self._enter(StreamState.ACTIVE)
-        for event in self._session.take_events():
-            self._writer.event(event.kind, event.detail)
+            voice.enter(StreamState.ACTIVE)
+        for event in self._session.take_events(voice.index):
+            writer.event(event.kind, event.detail)
         for block in blocks:
-            self._writer.write(block)
+            writer.write(block)
 
-    def _open(self, now: float) -> bool:
-        if now < self._retry_seconds:
+    def _open(self, voice: _Voice, now: float) -> bool:
+        if now < voice.retry_seconds:
             return False
         try:
-            self._writer = self._sink.open(self.description, wait_when_full=self._wait_when_full)
+            voice.writer = self._sink.open(voice.description, wait_when_full=self._wait_when_full)
         except (CapacityError, ValueError):
             # ValueError: an earlier stream of this SSRC is still being scored to its end
-            self._retry_seconds = now + _RETRY_SECONDS
+            voice.retry_seconds = now + _RETRY_SECONDS
             self._counts["refused_streams"] += 1
             return False
         self._counts["opened_streams"] += 1
         if self._unreadable is not None:
-            self.event(self._unreadable.kind, self._unreadable.detail)
+            voice.writer.event(self._unreadable.kind, self._unreadable.detail)
         return True
 
-    def _enter(self, state: StreamState, reason: Reason | None = None) -> None:
-        if state is self._state or self._writer is None:
-            return
-        if self._state is StreamState.STALLED:
-            self._writer.event(EventKind.MEDIA_RESUMED, "packets again")
-        self._state = state
-        self._writer.state(state, reason)
-
     def _report(self, now: float) -> None:
-        assert self._writer is not None
         self._reported_seconds = now
-        self._writer.media(self.statistics())
+        for voice in self._voices:
+            if voice.writer is not None:
+                voice.writer.media(voice.statistics(self._session))

@@ -168,7 +168,7 @@ class Port:
     def only(self) -> HeardStream:
         """The one stream there is, its numbers up to date."""
         for sender in self.receiver._senders.values():
-            if sender.stream is not None and sender.stream._writer is not None:
+            if sender.stream is not None:
                 sender.stream._report(self.now)
         (stream,) = self.sink.streams
         return stream
