@@ -2,6 +2,7 @@
 
     manifest.json    what this module's Manifest says
     model.onnx       log-mel features (B, T, F) float32 -> outputs (B, K) float32, in the units the manifest names
+    model.fp16.onnx  the same with half-precision weights, and model.int8.onnx with 8-bit ones, where they were worth it
     MODEL_CARD.md    for people: data, licence, figures, limits
     parity.json      outputs of fixed audio, checked by `livemos export --check`
 
@@ -28,6 +29,7 @@ from livemos.agent.records import SAMPLE_RATE_HZ, SEGMENT_SAMPLES, STRIDE_SAMPLE
 SCHEMA_VERSION = 1
 GRAPH = "model.onnx"
 DEFAULT_BUNDLE = "default.livemos"
+FP32 = "fp32"
 # what the agent reads out of a graph; a bundle may name more outputs, never fewer
 REQUIRED_OUTPUTS = ("mos", "noisiness", "coloration", "discontinuity", "loudness", "speech_ratio", "mos_std")
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # the same content gives the same bytes
@@ -72,6 +74,16 @@ class GateSpec(Strict):
     minimum_speech_ratio: Annotated[float, Field(ge=0, le=1)]
 
 
+class GraphSpec(Strict):
+    """A graph of the bundle, and how far its outputs in MOS lie from the float32 network in torch."""
+
+    file: str
+    precision: Literal["fp32", "fp16", "int8"]
+    rms_mos: float  # of all outputs in MOS on the fixed audio of parity.json
+    max_mos: float
+    speech_rms_mos: float | None = None  # of the output "mos" on speech that no scale was set by, when exported
+
+
 class Manifest(Strict):
     """What a bundle says of itself."""
 
@@ -87,7 +99,8 @@ class Manifest(Strict):
     outputs: tuple[OutputSpec, ...]
     gate: GateSpec
     opset: int
-    precision: str = "fp32"
+    precision: str = FP32  # of model.onnx
+    graphs: tuple[GraphSpec, ...] = ()  # unset in bundles of model.onnx alone
     multiply_adds: int | None = None
     parameters: int | None = None
     training: dict[str, Any] = Field(default_factory=dict)
@@ -106,6 +119,9 @@ class Manifest(Strict):
             raise ValueError(f"outputs {', '.join(missing)} are not named")
         if GRAPH not in self.files:
             raise ValueError(f"{GRAPH} is not among the files")
+        unlisted = [graph.file for graph in self.graphs if graph.file not in self.files]
+        if unlisted:
+            raise ValueError(f"{unlisted[0]} is a graph but not among the files")
         if self.model_id != model_id(self.name, self.version, self.files[GRAPH]):
             raise ValueError(f"model_id {self.model_id} does not follow from name, version and the graph's sha256")
         return self
@@ -113,6 +129,10 @@ class Manifest(Strict):
     def column(self, name: str) -> int:
         """Index of output `name` in the graph's columns."""
         return [output.name for output in self.outputs].index(name)
+
+    def graph_files(self) -> dict[str, str]:
+        """File name by precision."""
+        return {FP32: GRAPH} | {graph.precision: graph.file for graph in self.graphs}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +147,16 @@ class Bundle:
     def graph(self) -> bytes:
         """The ONNX model."""
         return self.files[GRAPH]
+
+    def graph_of(self, precision: str) -> bytes:
+        """The ONNX model in another precision. Raises BundleError where the bundle has none."""
+        files = self.manifest.graph_files()
+        if precision not in files:
+            raise BundleError(
+                f"model bundle {self.origin}: it has no {precision} graph, only {', '.join(files)}; "
+                f"choose one of these, or export it again"
+            )
+        return self.files[files[precision]]
 
 
 def model_id(name: str, version: str, graph_sha256: str) -> str:

@@ -87,5 +87,6 @@ class Benchmarks(LazyGroup):
     entry_point_group = BENCHMARKS
     summaries: ClassVar[Mapping[str, str]] = {
         "agent": "Streams a core holds: real packets, an agent process, a subscriber.",
+        "engine": "Segments a second of each engine, precision and batch.",
         "kernels": "The GPU kernels against torch. Needs [gpu].",
     }

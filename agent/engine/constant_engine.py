@@ -13,7 +13,7 @@ _FIXED = {"mos": 3.0, "speech_ratio": 1.0, "mos_std": 0.5}
 class ConstantEngine:
     """Every output at a fixed value, whatever is heard; its description says so."""
 
-    def __init__(self, bundle: Bundle, *, threads: int = 1) -> None:
+    def __init__(self, bundle: Bundle, *, threads: int = 1, precision: str = "") -> None:
         self._row = np.array([_FIXED.get(output.name, 3.0) for output in bundle.manifest.outputs], np.float32)
 
     def score(self, features: Features) -> Outputs:

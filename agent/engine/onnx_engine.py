@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnxruntime
 
-from livemos.agent.bundle import Bundle
+from livemos.agent.bundle import FP32, Bundle
 from livemos.agent.engine.base import EngineDescription, Features, Outputs
 from livemos.agent.errors import EngineError
 
@@ -19,8 +19,12 @@ class OnnxEngine:
 
     largest_batch = 16
 
-    def __init__(self, bundle: Bundle, *, threads: int = 1) -> None:
-        """`threads` of the runtime inside one call. Raises EngineError when the graph cannot be loaded."""
+    def __init__(self, bundle: Bundle, *, threads: int = 1, precision: str = FP32) -> None:
+        """`threads` of the runtime inside one call. Raises EngineError when the graph cannot be loaded.
+
+        BundleError where the bundle has no graph of that precision.
+        """
+        graph = bundle.graph_of(precision)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -28,7 +32,7 @@ class OnnxEngine:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle cores belong to the bridge
         try:
             self._session = onnxruntime.InferenceSession(
-                bundle.graph, sess_options=options, providers=["CPUExecutionProvider"]
+                graph, sess_options=options, providers=["CPUExecutionProvider"]
             )
         except Exception as failure:  # the runtime has no common base class for its errors
             raise EngineError(f"{bundle.origin}: ONNX Runtime cannot load the graph: {failure}") from failure
@@ -37,7 +41,7 @@ class OnnxEngine:
         self._frames = features.frames(bundle.manifest.segment_samples)
         self._bands = features.mel_bands
         self._columns = len(bundle.manifest.outputs)
-        self._precision = bundle.manifest.precision
+        self._precision = precision
 
     def score(self, features: Features) -> Outputs:
         """(B, T, F) float32 -> (B, K) float32; any B, also 0."""
