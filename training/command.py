@@ -26,7 +26,12 @@ Work = Annotated[Path, typer.Option(help="Where tables and checkpoints go; about
 RecipeName = Annotated[str, typer.Option("--recipe", help="One of livemos.training.recipes.")]
 Labelers = Annotated[str, typer.Option(help="Who scores the clips, by comma: names in livemos.training.labelers.")]
 Workers = Annotated[int, typer.Option(min=1, help="Processes that simulate and label.")]
-Threads = Annotated[int, typer.Option(min=1, help="Threads of the training loop.")]
+Threads = Annotated[int, typer.Option(min=1, help="Threads of each training process.")]
+Devices = Annotated[int, typer.Option(min=1, help="Processes that train together, one a GPU, or on the CPU.")]
+Accelerator = Annotated[str, typer.Option(help="cpu, gpu, or auto: a GPU where there is one.")]
+Precision = Annotated[str, typer.Option(help="32-true or bf16-mixed; Lightning knows more.")]
+Loaders = Annotated[int, typer.Option(min=0, help="Processes that prepare batches; 0: the training process.")]
+CheckpointEvery = Annotated[int | None, typer.Option(min=1, help="Steps between checkpoints; else the recipe's.")]
 
 
 def _recipe(name: str) -> Recipe:
@@ -135,8 +140,19 @@ def labels(work: Work) -> None:
 
 
 @app.command()
-def fit(work: Work, recipe_name: RecipeName = "first", threads: Threads = 1) -> None:
+def fit(
+    work: Work,
+    recipe_name: RecipeName = "first",
+    threads: Threads = 1,
+    devices: Devices = 1,
+    accelerator: Accelerator = "auto",
+    precision: Precision = "32-true",
+    loaders: Loaders = 0,
+    checkpoint_every: CheckpointEvery = None,
+) -> None:
     """Train on the labelled clips; goes on from the latest checkpoint. Writes WORK/RECIPE/model.pt."""
+    import os
+
     import torch
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -144,15 +160,31 @@ def fit(work: Work, recipe_name: RecipeName = "first", threads: Threads = 1) -> 
 
     torch.set_num_threads(threads)
     recipe = _recipe(recipe_name)
+    machine = train.Machine(
+        accelerator=accelerator,
+        devices=devices,
+        precision=precision,
+        loaders=loaders,
+        checkpoint_every_steps=checkpoint_every,
+    )
     columns = (BarColumn(), TextColumn("{task.completed}/{task.total} {task.description}"))
-    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn()) as progress:
+    # further processes of the same run are this command again, with their number in LOCAL_RANK
+    first = os.environ.get("LOCAL_RANK", "0") == "0"
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), disable=not first) as progress:
         task = progress.add_task("training", total=recipe.steps)
+        begun = False
 
         def report(step: int, terms: dict[str, float]) -> None:
+            nonlocal begun
+            if not begun:
+                # steps of an earlier process say nothing about the speed of this one
+                progress.reset(task, completed=step - 1)
+                begun = True
             progress.update(task, completed=step, description=f"loss {terms['total']:.3f} clip {terms['clip']:.3f}")
 
-        model = train.fit(recipe, work, report)
-    typer.echo(str(model))
+        model = train.fit(recipe, work, report, machine=machine)
+    if first:
+        typer.echo(str(model))
 
 
 @app.command()

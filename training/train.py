@@ -1,151 +1,237 @@
-"""The training loop: AdamW, one cycle, averaged weights, a line of JSON per evaluation, resumable at any step."""
+"""A recipe carried out by Lightning: evaluated, logged and saved every few steps, resumable from the latest save."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import logging
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
+from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.strategies import DDPStrategy, Strategy
+from torch import nn
 
+from livemos.agent.errors import ConfigError
 from livemos.agent.features import LogMel
-from livemos.training import checkpoint
+from livemos.training import checkpoint as store
 from livemos.training.batches import Windows
 from livemos.training.evaluate import judge
-from livemos.training.models.conformer import OUTPUTS, SpeechQualityConformer
-from livemos.training.objectives import family_loss
+from livemos.training.fitting import Fitting
 from livemos.training.recipe import Recipe
 from livemos.training.simulator import FAMILY_CLIPS
 from livemos.training.tables import read_sources, read_table
 
 Report = Callable[[int, dict[str, float]], None]
-_LIKELIHOOD_FROM = 2 / 3  # of the steps: first the mean, then how far it is off
+LOG = "log.jsonl"
+_IDENTITY = "livemos_recipe"  # key of a checkpoint
+_TENSORBOARD_EVERY_STEPS = 10
 
 
-def _average_with(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
-    """An exponential average that is shorter at the start, so that the weights drawn at random are soon forgotten."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """Where and how a recipe runs. On the CPU in 32 bits none of this changes what is learnt by more than rounding,
+    but for the units that drop out, which each process draws for itself.
+    """
 
-    def average(kept: Tensor, new: Tensor, count: Tensor | int) -> Tensor:
-        if not kept.is_floating_point():
-            return new
-        steps = int(count)
-        return torch.lerp(kept, new, 1.0 - min(decay, (1 + steps) / (10 + steps)))
-
-    return average
+    accelerator: str = "auto"  # "cpu", "gpu", or "auto": a GPU where there is one
+    devices: int = 1  # processes, each with its share of the families of a step
+    precision: str = "32-true"  # or "bf16-mixed"
+    loaders: int = 0  # processes that prepare batches
+    checkpoint_every_steps: int | None = None  # None: with each evaluation
 
 
-@dataclass
-class Run:
-    """A run between two steps."""
+class AtomicFile(CheckpointIO):
+    """Lightning's checkpoints through `store.save` and `store.load`: never half a file, nothing unpickled."""
 
-    recipe: Recipe
-    model: SpeechQualityConformer
-    average: AveragedModel
-    optimizer: torch.optim.AdamW
-    schedule: torch.optim.lr_scheduler.OneCycleLR
-    step: int = 0
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Replace `path`."""
+        store.save(Path(path), checkpoint)
 
-    @classmethod
-    def start(cls, recipe: Recipe, windows: Windows) -> Run:
-        """Step 0, weights drawn from the recipe's seed."""
-        torch.manual_seed(recipe.seed)
-        model = SpeechQualityConformer(recipe.size, *windows.feature_statistics())
-        matrices = [value for value in model.parameters() if value.ndim > 1]
-        others = [value for value in model.parameters() if value.ndim <= 1]
-        groups: list[dict[str, Any]] = [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
-        optimizer = torch.optim.AdamW(groups, lr=recipe.peak_learning_rate, weight_decay=recipe.weight_decay)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, recipe.peak_learning_rate, total_steps=recipe.steps, pct_start=0.15
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        """The content of `path`, on the CPU. Raises ConfigError."""
+        return store.load(Path(path))
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Nothing is left at `path`."""
+        Path(path).unlink(missing_ok=True)
+
+
+class Keeper(Callback):
+    """Reports each step; evaluates, logs and saves when it is time. Only the first process writes."""
+
+    def __init__(
+        self, folder: Path, recipe: Recipe, validation: Windows, report: Report, checkpoint_every_steps: int | None
+    ) -> None:
+        self.folder, self.recipe, self.validation, self.report = folder, recipe, validation, report
+        self.checkpoint_every_steps = checkpoint_every_steps or recipe.evaluate_every_steps
+        self.began = time.monotonic()
+        self.facts: dict[str, Any] = {}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The log loses lines of steps that will be taken again."""
+        if trainer.is_global_zero:
+            self.began = time.monotonic()
+            _cut_log(self.folder / LOG, trainer.global_step)
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Mapping[str, Any] | torch.Tensor | None,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """After the optimiser, the schedule and the averaged weights have taken the step."""
+        assert isinstance(pl_module, Fitting) and isinstance(outputs, Mapping)
+        step, last = trainer.global_step, trainer.global_step == self.recipe.steps
+        if trainer.is_global_zero:
+            terms = {name: float(term) for name, term in outputs["terms"].items()}
+            if trainer.logger is not None and step % _TENSORBOARD_EVERY_STEPS == 0:
+                trainer.logger.log_metrics({f"loss/{name}": term for name, term in terms.items()}, step)
+            if step % self.recipe.evaluate_every_steps == 0 or last:
+                self._evaluate(trainer, pl_module, step, terms)
+            self.report(step, terms)
+        if step % self.checkpoint_every_steps == 0 or last:
+            trainer.save_checkpoint(self.folder / store.LATEST)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """The recipe travels with the weights."""
+        checkpoint[_IDENTITY] = repr(self.recipe)
+
+    def _evaluate(self, trainer: Trainer, fitting: Fitting, step: int, terms: dict[str, float]) -> None:
+        self.facts = judge(fitting.averaged(), self.validation).as_facts()
+        line = {"step": step, "seconds": round(time.monotonic() - self.began, 1), **terms, **self.facts}
+        with (self.folder / LOG).open("a", encoding="utf-8") as log:
+            log.write(json.dumps(line) + "\n")
+        if trainer.logger is not None:
+            numbers = {name: value for name, value in self.facts.items() if isinstance(value, (int, float))}
+            trainer.logger.log_metrics({f"validation/{name}": value for name, value in numbers.items()}, step)
+
+
+def _cut_log(log: Path, step: int) -> None:
+    if not log.exists():
+        return
+    kept = [line for line in log.read_text(encoding="utf-8").splitlines() if json.loads(line)["step"] <= step]
+    log.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+
+
+def _resumable(latest: Path, recipe: Recipe) -> Path | None:
+    """`latest` where it belongs to `recipe`; None where a run begins at step 0. Raises ConfigError."""
+    if not latest.exists():
+        return None
+    return latest if store.load(latest).get(_IDENTITY) == repr(recipe) else None
+
+
+def _strategy(machine: Machine, task_weights: nn.Module | None) -> Strategy | str:
+    if machine.devices == 1:
+        return "auto"
+    # every process computes the statistics of all; a term that begins late leaves its weight unused before
+    return DDPStrategy(broadcast_buffers=False, find_unused_parameters=task_weights is not None)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without Lightning's hints; what is wrong it still says."""
+    logs = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        # batches are made in the training process unless --loaders asks for more
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        # Lightning's own use of torch
+        warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.. is deprecated.*")
+        try:
+            yield
+        finally:
+            for log, level in zip(logs, levels, strict=True):
+                log.setLevel(level)
+
+
+def _tensorboard(folder: Path, begins_at_step: int) -> TensorBoardLogger | bool:
+    """Curves in folder/tensorboard; False, said once, where tensorboard is not installed."""
+    if importlib.util.find_spec("tensorboard") is None:
+        logging.getLogger(__name__).warning(
+            "tensorboard is not installed: losses go to %s alone; pip install 'livemos[train]'", folder / LOG
         )
-        average = AveragedModel(model, avg_fn=_average_with(recipe.average_decay), use_buffers=True)
-        return cls(recipe=recipe, model=model, average=average, optimizer=optimizer, schedule=schedule)
-
-    def advance(self, windows: Windows) -> dict[str, float]:
-        """One step; the terms of its loss."""
-        # from the step alone, so that a resumed run drops out the same units as one that never stopped
-        torch.manual_seed(self.recipe.seed * 1_000_003 + self.step)
-        batch = windows.training_batch(self.recipe, self.step)
-        self.model.train()
-        clips = self.recipe.batch_families * FAMILY_CLIPS
-        outputs = self.model(batch.features).reshape(clips, self.recipe.windows_per_clip, len(OUTPUTS))
-        terms = family_loss(
-            outputs,
-            batch.targets,
-            self.recipe.weights,
-            family_clips=FAMILY_CLIPS,
-            with_likelihood=self.step >= _LIKELIHOOD_FROM * self.recipe.steps,
-        )
-        self.optimizer.zero_grad(set_to_none=True)
-        terms["total"].backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimizer.step()
-        self.schedule.step()
-        self.average.update_parameters(self.model)
-        self.step += 1
-        return {name: float(term.detach()) for name, term in terms.items()}
-
-    def averaged(self) -> SpeechQualityConformer:
-        """The averaged model, for evaluation."""
-        module = self.average.module
-        assert isinstance(module, SpeechQualityConformer)
-        return module.eval()
-
-    def state(self) -> dict[str, Any]:
-        """Everything that `restore` needs."""
-        return {
-            "recipe": repr(self.recipe),
-            "step": self.step,
-            "model": self.model.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-        }
-
-    def restore(self, state: dict[str, Any]) -> bool:
-        """Go on where `state` was saved; False, and nothing changed, when it belongs to another recipe."""
-        if state.get("recipe") != repr(self.recipe):
-            return False
-        self.step = int(state["step"])
-        self.model.load_state_dict(state["model"])
-        self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
-        return True
+        return False
+    return TensorBoardLogger(folder, name="tensorboard", version="", purge_step=begins_at_step + 1)
 
 
-def fit(recipe: Recipe, work: Path, report: Report) -> Path:
+def _make_trainer(
+    recipe: Recipe,
+    machine: Machine,
+    strategy: Strategy | str,
+    callbacks: list[Callback],
+    folder: Path,
+    resumed: Path | None,
+) -> Trainer:
+    """`recipe.steps` steps, without epochs, progress bar, validation loop or checkpoints of Lightning's own."""
+    begins_at_step = 0 if resumed is None else int(store.load(resumed)["global_step"])
+    return Trainer(
+        accelerator=machine.accelerator,
+        devices=machine.devices,
+        strategy=strategy,
+        precision=machine.precision,  # type: ignore[arg-type]  # a closed set there, checked there
+        max_steps=recipe.steps,
+        max_epochs=-1,
+        limit_val_batches=0,
+        logger=_tensorboard(folder, begins_at_step),
+        callbacks=callbacks,
+        plugins=[AtomicFile()],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        default_root_dir=folder,
+    )
+
+
+def fit(
+    recipe: Recipe,
+    work: Path,
+    report: Report,
+    *,
+    machine: Machine | None = None,
+    task_weights: nn.Module | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> Path:
     """Train on the tables in `work`, from its latest checkpoint where there is one; the final model's path.
 
-    `report(step, terms)` after each step. Writes work/<recipe>/{latest.pt, model.pt, log.jsonl}.
+    `report(step, terms)` after each step, in the first process alone. Writes work/<recipe>/{latest.pt, model.pt,
+    log.jsonl, tensorboard/}. task_weights: see `Fitting`. Raises ConfigError.
     """
+    machine = machine or Machine()
+    if recipe.batch_families % machine.devices:
+        raise ConfigError(
+            f"{machine.devices} devices cannot share the {recipe.batch_families} families of a step of recipe "
+            f"{recipe.name} equally; choose a divisor"
+        )
     folder = work / recipe.name
     folder.mkdir(parents=True, exist_ok=True)
     front_end = LogMel()
     windows = Windows.of(read_table(work / "train", recipe.train_families), front_end)
     validation = Windows.of(read_table(work / "val", recipe.validation_families), front_end)
-    run = Run.start(recipe, windows)
-    latest = folder / checkpoint.LATEST
-    if latest.exists():
-        run.restore(checkpoint.load(latest))
-    began = time.monotonic()
-    facts: dict[str, Any] = {}
-    while run.step < recipe.steps:
-        terms = run.advance(windows)
-        report(run.step, terms)
-        if run.step % recipe.evaluate_every_steps == 0 or run.step == recipe.steps:
-            facts = judge(run.averaged(), validation).as_facts()
-            line = {"step": run.step, "seconds": round(time.monotonic() - began, 1), **terms, **facts}
-            with (folder / "log.jsonl").open("a", encoding="utf-8") as log:
-                log.write(json.dumps(line) + "\n")
-            checkpoint.save(latest, run.state())
-    facts = facts or judge(run.averaged(), validation).as_facts()
-    facts |= {"recipe": recipe.name, "version": recipe.version, "seed": recipe.seed, "steps": recipe.steps}
-    facts["sources"] = read_sources(work / "train")
-    facts |= {"train_clips": recipe.train_families * FAMILY_CLIPS, "front_end": front_end.parameters()}
-    checkpoint.save_model(folder / checkpoint.FINAL, run.averaged(), recipe.size, facts)
-    return folder / checkpoint.FINAL
+    fitting = Fitting(recipe, windows, task_weights=task_weights, loaders=machine.loaders)
+    keeper = Keeper(folder, recipe, validation, report, machine.checkpoint_every_steps)
+    resumed = _resumable(folder / store.LATEST, recipe)
+    strategy = _strategy(machine, task_weights)
+    with _quietly():
+        trainer = _make_trainer(recipe, machine, strategy, [keeper, *callbacks], folder, resumed)
+        trainer.fit(fitting, ckpt_path=resumed)
+    if trainer.is_global_zero:
+        facts = keeper.facts or judge(fitting.averaged(), validation).as_facts()
+        facts |= {"recipe": recipe.name, "version": recipe.version, "seed": recipe.seed, "steps": recipe.steps}
+        facts["sources"] = read_sources(work / "train")
+        facts |= {"train_clips": recipe.train_families * FAMILY_CLIPS, "front_end": front_end.parameters()}
+        store.save_model(folder / store.FINAL, fitting.averaged(), recipe.size, facts)
+    return folder / store.FINAL

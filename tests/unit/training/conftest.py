@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,12 @@ import pytest
 import soundfile
 
 from livemos.agent.features import LogMel
+from livemos.training.models.conformer import ConformerSize
+from livemos.training.recipe import Recipe
+from livemos.training.recipes import RECIPES
 from livemos.training.simulator import Simulator
 from livemos.training.sources import Library
+from livemos.training.tables import TableJob, build
 
 RATE_HZ = 16_000
 _COLUMNS = [
@@ -97,3 +102,29 @@ def speech() -> np.ndarray:
 
     samples = voice(9, 7)
     return np.asarray(samples * gain(-26.0 - active_level_dbov(samples)), np.float32)
+
+
+@pytest.fixture(scope="session")
+def work(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tables of ten training families and four validation families, labelled with PESQ."""
+    folder = tmp_path_factory.mktemp("work")
+    for split, families in (("train", 10), ("val", 4)):
+        job = TableJob(data=data_folder, folder=folder / split, split=split, seed=1, families=families)
+        assert list(build(job, workers=1)) == [1]
+    return folder
+
+
+@pytest.fixture(scope="session")
+def recipe() -> Recipe:
+    """24 steps of a very small network on the tables of `work`."""
+    return replace(
+        RECIPES["first"],
+        name="tiny",
+        train_families=10,
+        validation_families=4,
+        steps=24,
+        batch_families=2,
+        windows_per_clip=2,
+        evaluate_every_steps=8,
+        size=ConformerSize(stem_channels=4, width=24, blocks=1, heads=2, feed_forward=32, head_width=16),
+    )

@@ -1,0 +1,237 @@
+"""The trainer learns, takes the same steps however it is run, and goes on exactly where it was ended."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from livemos.agent.errors import ConfigError
+from livemos.training import checkpoint
+from livemos.training.recipe import Recipe
+from livemos.training.train import LOG, Machine, fit
+
+CPU = Machine(accelerator="cpu")
+Curve = dict[int, dict[str, float]]
+PROCESS = """
+import json, pickle, sys
+from pathlib import Path
+import torch
+from livemos.training.train import Machine, fit
+torch.set_num_threads(1)
+recipe, machine = pickle.loads(Path(sys.argv[1]).read_bytes())
+def report(step, terms):
+    print(json.dumps([step, terms]), flush=True)
+if __name__ == "__main__":
+    fit(recipe, Path(sys.argv[2]), report, machine=machine)
+"""
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Sums over another number of threads are rounded otherwise."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def place(work: Path, tmp_path: Path) -> Path:
+    """A work folder of one's own on the tables of all."""
+    for split in ("train", "val"):
+        (tmp_path / split).symlink_to(work / split)
+    return tmp_path
+
+
+@pytest.fixture
+def process(place: Path) -> Iterator[Callable[[Recipe, Machine], subprocess.Popen[str]]]:
+    """Starts `fit` in a process of its own that prints step and terms of each step."""
+    import pickle
+
+    started: list[subprocess.Popen[str]] = []
+
+    def start(recipe: Recipe, machine: Machine) -> subprocess.Popen[str]:
+        (place / "fit.py").write_text(PROCESS)
+        (place / "what.pickle").write_bytes(pickle.dumps((recipe, machine)))
+        command = [sys.executable, "fit.py", "what.pickle", "."]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        child = subprocess.Popen(
+            command, cwd=place, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        started.append(child)
+        return child
+
+    yield start
+    for child in started:
+        child.kill()
+        child.communicate()
+
+
+def run(recipe: Recipe, place: Path, **options: Any) -> tuple[dict[str, Tensor], Curve]:
+    """Weights and curve of a run in this process."""
+    curve: Curve = {}
+    path = fit(recipe, place, curve.__setitem__, machine=options.pop("machine", CPU), **options)
+    return checkpoint.load_model(path)[0].state_dict(), curve
+
+
+def log_of(folder: Path) -> list[dict[str, Any]]:
+    """Lines of the log without the time they took."""
+    lines = [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name != "seconds"} for line in lines]
+
+
+def assert_same(some: dict[str, Tensor], others: dict[str, Tensor]) -> None:
+    """Bit for bit."""
+    assert some.keys() == others.keys()
+    for name, value in some.items():
+        assert torch.equal(value, others[name]), name
+
+
+def test_the_loss_falls_within_a_few_steps(recipe: Recipe, place: Path) -> None:
+    """The shortest proof that gradients reach the weights and point the right way."""
+    _, curve = run(recipe, place)
+    losses = [curve[step]["total"] for step in sorted(curve)]
+    assert sorted(curve) == list(range(1, recipe.steps + 1))
+    assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:3])
+
+
+def test_the_same_seed_gives_the_same_checkpoint_with_any_number_of_loaders(recipe: Recipe, place: Path) -> None:
+    """A figure in the model card is only worth its command if the command gives the same model again."""
+    weights, curve = run(replace(recipe, name="first"), place)
+    again, curve_again = run(replace(recipe, name="second"), place, machine=replace(CPU, loaders=2))
+    assert curve == curve_again
+    assert_same(weights, again)
+    other, _ = run(replace(recipe, name="third", seed=recipe.seed + 1), place)
+    assert not torch.equal(weights["score.0.weight"], other["score.0.weight"])
+
+
+def test_a_run_killed_at_any_moment_goes_on_with_the_same_curve(
+    recipe: Recipe, place: Path, process: Callable[[Recipe, Machine], subprocess.Popen[str]]
+) -> None:
+    """Machines are taken away without a warning; the model that ships must not depend on when."""
+    through, whole = run(replace(recipe, name="through"), place)
+    stopped = replace(recipe, name="stopped")
+    machine = replace(CPU, checkpoint_every_steps=5)
+    child = process(stopped, machine)
+    assert child.stdout is not None and child.stderr is not None
+    before: Curve = {}
+    for line in child.stdout:
+        step, terms = json.loads(line)
+        before[step] = terms
+        if step == 18:  # after the evaluation of step 16, which the checkpoint of step 15 does not know
+            child.send_signal(signal.SIGKILL)
+            break
+    assert child.wait(timeout=20) == -signal.SIGKILL, child.stderr.read()
+    assert checkpoint.load(place / "stopped" / checkpoint.LATEST)["global_step"] == 15
+    weights, after = run(stopped, place, machine=machine)
+    assert sorted(after) == list(range(16, 25))
+    for step in range(1, recipe.steps + 1):
+        for curve in (before, after):
+            assert step not in curve or curve[step] == whole[step], step
+    assert log_of(place / "stopped") == log_of(place / "through")
+    assert_same(through, weights)
+
+
+def test_a_finished_run_is_not_run_again(recipe: Recipe, place: Path) -> None:
+    """`livemos train all` asks for every part each time; what is done must cost nothing and stay as it was."""
+    weights, _ = run(recipe, place)
+    log = log_of(place / recipe.name)
+    again, curve = run(recipe, place)
+    assert curve == {}
+    assert_same(weights, again)
+    assert log_of(place / recipe.name) == log
+    facts = checkpoint.load_model(place / recipe.name / checkpoint.FINAL)[1]
+    assert facts["steps"] == recipe.steps
+    assert facts["sources"]
+
+
+def test_a_checkpoint_of_another_recipe_is_not_continued(recipe: Recipe, place: Path) -> None:
+    """Changing the recipe means a new run, not half of each, in the log as in the weights."""
+    run(replace(recipe, weight_decay=0.5), place)
+    weights, curve = run(recipe, place)
+    assert min(curve) == 1
+    assert len(log_of(place / recipe.name)) == 3
+    assert_same(weights, run(replace(recipe, name="alone"), place)[0])
+
+
+def test_a_checkpoint_is_replaced_whole(recipe: Recipe, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crash while writing must leave the checkpoint before it."""
+    whole = torch.save
+
+    class PowerCutError(Exception):
+        pass
+
+    def cut_short(content: dict[str, Any], path: Path) -> None:
+        if content["global_step"] == 16:
+            path.write_bytes(b"half")
+            raise PowerCutError
+        whole(content, path)
+
+    monkeypatch.setattr(torch, "save", cut_short)
+    with pytest.raises(PowerCutError):
+        run(recipe, place)
+    assert checkpoint.load(place / recipe.name / checkpoint.LATEST)["global_step"] == 8
+
+
+def test_weights_of_the_loss_are_learnt_and_kept_out_of_the_model(recipe: Recipe, place: Path) -> None:
+    """Weights between the terms belong to the run; a bundle that carried them could not be loaded."""
+
+    class Scales(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.log = nn.Parameter(torch.zeros(5))
+
+        def forward(self, terms: dict[str, Tensor]) -> Tensor:
+            losses = torch.stack([terms[name] for name in ("clip", "window", "contrast", "dimension", "presence")])
+            return (losses * torch.exp(-self.log) + self.log).sum()
+
+    scales = Scales()
+    weights, _ = run(recipe, place, task_weights=scales)
+    assert bool((scales.log != 0).all())
+    assert not any("task" in name for name in weights)
+    state = checkpoint.load(place / recipe.name / checkpoint.LATEST)["state_dict"]
+    assert torch.equal(state["task_weights.log"], scales.log)
+    fresh = Scales()
+    run(recipe, place, task_weights=fresh)
+    assert torch.equal(fresh.log, scales.log)
+
+
+def test_curves_are_written_for_tensorboard_where_it_is_installed(
+    recipe: Recipe, place: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Curves are looked at while a run goes on; without the package the run goes on all the same and says so once."""
+    pytest.importorskip("tensorboard")
+    short = replace(recipe, steps=10, evaluate_every_steps=10)
+    run(short, place)
+    events = list((place / recipe.name / "tensorboard").glob("events.*"))
+    assert len(events) == 1
+    assert b"loss/contrast" in events[0].read_bytes()
+    assert b"validation/pearson" in events[0].read_bytes()
+
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *at: None if name == "tensorboard" else found(name, *at)
+    )
+    run(replace(short, name="without"), place)
+    assert not (place / "without" / "tensorboard").exists()
+    assert [record.message for record in caplog.records if "tensorboard" in record.message] != []
+    assert len(log_of(place / "without")) == 1
+
+
+def test_devices_that_cannot_share_a_step_are_refused(recipe: Recipe, place: Path) -> None:
+    """A family is never cut in two, since its differences are a term of the loss."""
+    with pytest.raises(ConfigError, match="divisor"):
+        fit(recipe, place, lambda step, terms: None, machine=replace(CPU, devices=3))
