@@ -1,6 +1,7 @@
-"""`livemos evaluate`: how a bundle does beside listeners, beside public models, and under known damage.
+"""`livemos evaluate`: how a bundle does beside listeners and public models, under known damage, and on simulation.
 
-Nothing heavy is imported before the command runs. Needs no torch: what is judged is the bundle that ships.
+Nothing heavy is imported before the command runs. Needs no torch (but for `languages` without kept scores of the
+reference): what is judged is the bundle that ships.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from livemos.training.evaluation.formats import Format
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from livemos.training.evaluation.evaluation import Files
+    from livemos.agent.scorer import Scorer
     from livemos.training.evaluation.figures import Row
-    from livemos.training.evaluation.report import Section
     from livemos.training.evaluation.robustness import Robustness
     from livemos.training.evaluation.scored import Listener
+    from livemos.training.evaluation.simulation.judgement import Judgement
 
 app = typer.Typer(
-    help="Judge a model bundle beside listeners and under known damage (needs the extra [train]).",
+    help="Judge a model bundle beside listeners, under known damage and on simulation (needs the extra [train]).",
     add_completion=False,
     rich_markup_mode=None,
 )
@@ -33,6 +34,11 @@ Out = Annotated[Path | None, typer.Option(help="Folder for tables, pictures and 
 Printed = Annotated[Format | None, typer.Option("--format", help="Default: table on a terminal, csv when piped.")]
 Clean = Annotated[Path | None, typer.Option(help="Folder of clean recordings to damage, e.g. tests/data/clean.")]
 Data = Annotated[Path | None, typer.Option(help="The data folder: rated/NAME/ratings.csv and the audio it names.")]
+Resamples = Annotated[int, typer.Option(min=50, help="Draws of the bootstrap.")]
+Work = Annotated[Path, typer.Option(help="Folder of `livemos train label`; its split val is held out.")]
+Reference = Annotated[
+    Path | None, typer.Option(help="CSV with Distill-MOS of the clean clips; made when it is not there.")
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -45,7 +51,7 @@ def evaluate(
     sets: Annotated[str, typer.Option(help="Names of sets, with commas; default: all.")] = "",
     clean: Clean = None,
     output_format: Printed = None,
-    resamples: Annotated[int, typer.Option(min=50, help="Draws of the bootstrap.")] = 1000,
+    resamples: Resamples = 1000,
 ) -> None:
     """Score every rated clip and compare with its votes; with --clean also what `robustness` does.
 
@@ -55,6 +61,7 @@ def evaluate(
         return
     from livemos.agent.errors import ConfigError
     from livemos.training.evaluation import evaluation, figures
+    from livemos.training.evaluation.printing import progress, write_report
     from livemos.training.evaluation.rated_sets import check_peers, read_sets
     from livemos.training.evaluation.scored import Listener
 
@@ -64,17 +71,17 @@ def evaluate(
     if peers is not None:
         check_peers(peers)
     listener = Listener(bundle)
-    with _progress() as progress:
-        task = progress.add_task("rated clips", total=sum(len(each.clips) for each in rated))
-        result = evaluation.evaluate(rated, listener, peers, lambda: progress.advance(task), resamples)
-        damaged = _robustness(clean, data, listener, progress) if clean else None
+    with progress() as bar:
+        task = bar.add_task("rated clips", total=sum(len(each.clips) for each in rated))
+        result = evaluation.evaluate(rated, listener, peers, lambda: bar.advance(task), resamples)
+        damaged = _robustness(clean, data, listener, bar) if clean else None
     if out is not None:
         files = evaluation.rated_files(result)
         sections = evaluation.rated_sections(result, files)
         if damaged is not None:
             files |= evaluation.robustness_files(damaged)
             sections += evaluation.robustness_sections(damaged, files)
-        _write(out, files, sections, listener)
+        write_report(out, files, sections, listener.scorer.model)
     _print(result.figures, figures.FIGURE_COLUMNS, output_format, listener)
     if damaged is not None:
         _print_damaged(damaged, output_format)
@@ -90,76 +97,170 @@ def robustness(
 ) -> None:
     """Damage clean clips in known ways, show what each score does, and count what is wrongly scored or left unset."""
     from livemos.training.evaluation import evaluation
+    from livemos.training.evaluation.printing import chosen, progress, write_report
     from livemos.training.evaluation.robustness import LADDER_COLUMNS
     from livemos.training.evaluation.scored import Listener
 
     listener = Listener(bundle)
-    with _progress() as progress:
-        damaged = _robustness(clean, data, listener, progress)
+    with progress() as bar:
+        damaged = _robustness(clean, data, listener, bar)
     if out is not None:
         files = evaluation.robustness_files(damaged)
-        _write(out, files, evaluation.robustness_sections(damaged, files), listener)
-    if _chosen(output_format) is Format.TABLE:
+        write_report(out, files, evaluation.robustness_sections(damaged, files), listener.scorer.model)
+    if chosen(output_format) is Format.TABLE:
         _print_damaged(damaged, output_format)
     else:
         _print(damaged.ladder, LADDER_COLUMNS, output_format, listener)
 
 
-def _robustness(clean: Path, data: Path | None, listener: Listener, progress: Progress) -> Robustness:
+@app.command()
+def simulation(
+    work: Work,
+    data: Annotated[
+        Path | None, typer.Option(help="The data folder, to tell which recordings training never heard.")
+    ] = None,
+    bundle: Bundle = None,
+    out: Out = None,
+    output_format: Printed = None,
+    resamples: Resamples = 1000,
+) -> None:
+    """Judge a bundle on held-out simulated clips: per damage, in order, by second; dimensions, doubt and causes."""
+    from livemos.agent.scorer import Scorer
+    from livemos.training.evaluation.printing import print_rows, progress, write_report
+    from livemos.training.evaluation.simulation import figures, judgement
+
+    with progress() as bar:
+        result = _simulation(work, data, bundle, resamples, bar)
+    if out is not None:
+        files = judgement.files_of(result)
+        write_report(out, files, judgement.sections_of(result, files), Scorer(bundle).model)
+    shown = ("name", "clips", "pearson", "pearson_low", "pearson_high", "rmse", "bias", "inside_90")
+    rows = [row for row in result.clips if row["column"] == "mos"]
+    print_rows(rows, figures.FIGURE_COLUMNS, output_format, "MOS of held-out clips against their labels", shown)
+
+
+@app.command()
+def languages(
+    data: Annotated[Path, typer.Option(help="The data folder: manifest.csv and the recordings it names.")],
+    reference: Reference = None,
+    bundle: Bundle = None,
+    out: Out = None,
+    output_format: Printed = None,
+    resamples: Resamples = 1000,
+) -> None:
+    """Mean score of clean speech per language, beside Distill-MOS on the same clips."""
+    from livemos.agent.scorer import Scorer
+    from livemos.training.evaluation import evaluation
+    from livemos.training.evaluation.languages import LANGUAGE_COLUMNS
+    from livemos.training.evaluation.printing import print_rows, progress, write_report
+
+    scorer = Scorer(bundle)
+    with progress() as bar:
+        rows = _languages(data, reference, scorer, resamples, bar)
+    if out is not None:
+        files = evaluation.language_files(rows)
+        write_report(out, files, evaluation.language_sections(rows), scorer.model)
+    shown = tuple(name for name in LANGUAGE_COLUMNS if name not in ("held_out_clips", "unset"))
+    print_rows(rows, LANGUAGE_COLUMNS, output_format, "clean speech by language", shown)
+
+
+@app.command(name="all")
+def everything(
+    data: Annotated[Path, typer.Option(help="The data folder.")],
+    work: Work,
+    clean: Annotated[Path, typer.Option(help="Folder of clean recordings to damage, e.g. tests/data/clean.")],
+    out: Annotated[Path, typer.Option(help="Folder for tables and report.html, under 1.5 MB.")],
+    peers: Annotated[Path | None, typer.Option(help="Folder with scores/SET.csv of public models.")] = None,
+    reference: Reference = None,
+    bundle: Bundle = None,
+    resamples: Resamples = 1000,
+) -> None:
+    """All of it for one bundle, in one report. Speed is apart (`livemos bench model`): it wants a quiet machine."""
+    from livemos.training.evaluation import evaluation
+    from livemos.training.evaluation.printing import progress, write_report
+    from livemos.training.evaluation.rated_sets import check_peers, read_sets
+    from livemos.training.evaluation.scored import Listener
+    from livemos.training.evaluation.simulation import judgement
+
+    rated = read_sets(data, [])
+    if peers is not None:
+        check_peers(peers)
+    listener = Listener(bundle)
+    with progress() as bar:
+        task = bar.add_task("rated clips", total=sum(len(each.clips) for each in rated))
+        beside = evaluation.evaluate(rated, listener, peers, lambda: bar.advance(task), resamples)
+        damaged = _robustness(clean, data, listener, bar)
+        simulated = _simulation(work, data, bundle, resamples, bar)
+        spoken = _languages(data, reference, listener.scorer, resamples, bar)
+    files = evaluation.rated_files(beside) | evaluation.robustness_files(damaged)
+    files |= judgement.files_of(simulated) | evaluation.language_files(spoken)
+    sections = [
+        *evaluation.rated_sections(beside, files),
+        *judgement.sections_of(simulated, files),
+        *evaluation.robustness_sections(damaged, files),
+        *evaluation.language_sections(spoken),
+    ]
+    write_report(out, files, sections, listener.scorer.model, small=True)
+
+
+def _robustness(clean: Path, data: Path | None, listener: Listener, bar: Progress) -> Robustness:
     from livemos.training.evaluation import robustness as measuring
     from livemos.training.evaluation.ladder import LADDER
 
     clips = measuring.read_clean(clean)
     others = measuring.recorded_sounds(data) if data else {}
-    task = progress.add_task("known damage", total=len(LADDER) + 2)
-    return measuring.measure(clips, others, listener.scorer, lambda: progress.advance(task))
+    task = bar.add_task("known damage", total=len(LADDER) + 2)
+    return measuring.measure(clips, others, listener.scorer, lambda: bar.advance(task))
 
 
-def _progress() -> Progress:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+def _simulation(work: Path, data: Path | None, bundle: Path | None, resamples: int, bar: Progress) -> Judgement:
+    from livemos.training.evaluation.simulation import judgement
+    from livemos.training.evaluation.simulation.heldout import read_heldout
+    from livemos.training.sources import read_manifest
 
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )
+    repositories = {each.path: each.repository for each in read_manifest(data)} if data else {}
+    task = bar.add_task("held-out clips", total=None)
+    heldout = read_heldout(work, bundle, lambda clips: bar.advance(task, clips))
+    return judgement.judge(heldout, repositories, resamples)
 
 
-def _write(out: Path, files: Files, sections: list[Section], listener: Listener) -> None:
-    from livemos.training.evaluation.output import write
-    from livemos.training.evaluation.report import html
+def _languages(data: Path, reference: Path | None, scorer: Scorer, resamples: int, bar: Progress) -> list[Row]:
+    import numpy as np
 
-    model = listener.scorer.model
-    facts = [
-        f"{model.model_id}, {model.engine}. 1 s segments every 0.5 s; nothing was fitted or chosen on these clips "
-        "unless a column says so."
-    ]
-    write(out, files | {"report.html": html(f"{model.name} {model.version}: evaluation", facts, sections)})
-    print(f"livemos: wrote {len(files) + 1} files to {out}", file=sys.stderr)
+    from livemos.training.evaluation import languages as speaking
 
-
-def _chosen(asked: Format | None) -> Format:
-    return asked or (Format.TABLE if sys.stdout.isatty() else Format.CSV)
+    clips = speaking.read_clean_set(data)
+    if reference is not None and reference.exists():
+        beside = speaking.read_reference(reference, clips)
+    else:
+        task = bar.add_task("Distill-MOS", total=len(clips))
+        beside = speaking.ask_reference(data, clips, lambda: bar.advance(task))
+        if reference is not None:
+            reference.parent.mkdir(parents=True, exist_ok=True)
+            reference.write_text(speaking.reference_text(beside), encoding="utf-8")
+    task = bar.add_task("clean clips", total=len(clips))
+    mos = speaking.score_clips(data, clips, scorer, lambda: bar.advance(task))
+    return speaking.language_rows(clips, mos, np.array([beside[clip.path] for clip in clips]), resamples)
 
 
 def _print(rows: list[Row], columns: tuple[str, ...], asked: Format | None, listener: Listener) -> None:
     from rich.console import Console
 
     from livemos.training.evaluation.output import csv_text, jsonl_text, show
+    from livemos.training.evaluation.printing import chosen
 
-    chosen = _chosen(asked)
-    if chosen is Format.TABLE:
+    output_format = chosen(asked)
+    if output_format is Format.TABLE:
         show(rows, f"{listener.scorer.model.model_id} beside listeners", Console())
     else:
-        sys.stdout.write(csv_text(rows, columns) if chosen is Format.CSV else jsonl_text(rows))
+        sys.stdout.write(csv_text(rows, columns) if output_format is Format.CSV else jsonl_text(rows))
 
 
 def _print_damaged(damaged: Robustness, asked: Format | None) -> None:
-    """A table of its own; programs read ladder.csv and presence.csv."""
-    if _chosen(asked) is not Format.TABLE:
+    """Tables of their own; programs read ladder.csv and presence.csv."""
+    from livemos.training.evaluation.printing import chosen
+
+    if chosen(asked) is not Format.TABLE:
         return
     from rich.console import Console
 
@@ -168,5 +269,6 @@ def _print_damaged(damaged: Robustness, asked: Format | None) -> None:
     from livemos.training.evaluation.scored import DIMENSIONS
 
     console = Console()
-    show_rows(damaged.ladder, ("damage", *DIMENSIONS), "clean, then mean change", console)
+    shown = ("damage", "mos", "mos_low", "mos_high", *DIMENSIONS[1:])
+    show_rows(damaged.ladder, shown, "clean, then mean change", console)
     show_rows(damaged.presence, PRESENCE_COLUMNS, "what must and must not be scored", console)

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from livemos.training.evaluation import doubt, figures, lengths, pictures, robustness
+from livemos.training.evaluation import doubt, figures, languages, lengths, pictures, robustness
 from livemos.training.evaluation.figures import Row
 from livemos.training.evaluation.output import (
     MAIN_HEADINGS,
+    Files,
     csv_text,
     dimension_rows,
     jsonl_text,
@@ -23,8 +24,6 @@ from livemos.training.evaluation.report import Section
 from livemos.training.evaluation.robustness import Robustness
 from livemos.training.evaluation.scored import DIMENSIONS, Listener, ScoredSet, score_set
 from livemos.training.evaluation.statistics import RESAMPLES
-
-Files = dict[str, str | bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,8 +194,26 @@ def robustness_sections(result: Robustness, files: Files) -> list[Section]:
     return [
         Section(
             title="What moves each score",
-            note=f"{clean['clips']} clean clips at -26 dBov: {levels}. Below, the mean change under one damage each.",
+            note=f"{clean['clips']} clean clips at -26 dBov: {levels}. Below, the mean change under one damage each; "
+            "brackets: 95 % intervals over clips. lowered: share of clips whose score falls. worst second: change of "
+            "the lowest segment.",
             pictures=_of(files, "ladder.png"),
+            headings=("damage", "unset", "MOS", "lowered", "worst second", *DIMENSIONS[1:]),
+            rows=tuple(
+                (
+                    str(row["damage"]),
+                    str(row["unset"] or ""),
+                    with_interval(row, "mos", "{:+.2f}"),
+                    number(row["lowered_ratio"]),
+                    number(row["worst_second"], "{:+.2f}"),
+                    *(number(row[name], "{:+.2f}") for name in DIMENSIONS[1:]),
+                )
+                for row in result.ladder[1:]
+            ),
+        ),
+        Section(
+            title="Own damage against others'",
+            note="Mean fall of each dimension for the damages that are its own, and for those of the other three.",
             headings=("dimension", "mean fall, own causes", "mean fall, others", "largest fall, others"),
             rows=tuple(
                 (str(row["dimension"]), *(number(value) for value in list(row.values())[1:])) for row in against
@@ -204,11 +221,42 @@ def robustness_sections(result: Robustness, files: Files) -> list[Section]:
         ),
         Section(
             title="What must and must not be scored",
-            note="Share of 1 s segments treated rightly.",
-            headings=("sound", "wanted", "right", "segments", "share"),
+            note=f"Share of 1 s segments treated rightly; the goal is {robustness.PRESENCE_GOAL:.0%} of each.",
+            headings=("sound", "wanted", "right", "segments", "share", "goal met"),
             rows=tuple(
                 tuple(number(row[name], "{:.3f}") for name in robustness.PRESENCE_COLUMNS) for row in result.presence
             ),
             text_columns=2,
         ),
+    ]
+
+
+def language_files(rows: Sequence[Row]) -> Files:
+    """The table by file name."""
+    return {"languages.csv": csv_text(rows, languages.LANGUAGE_COLUMNS)}
+
+
+def language_sections(rows: Sequence[Row]) -> list[Section]:
+    """The section about clean speech by language."""
+    return [
+        Section(
+            title="Clean speech by language",
+            note="Whole recordings at -26 dBov. Recordings differ, so only the difference to Distill-MOS counts. "
+            "beside all: that of the language less that of all clips, with the 95 % interval over its speakers.",
+            headings=("language", "clips", "speakers", "unset", "livemos", "Distill-MOS", "difference", "beside all"),
+            rows=tuple(
+                (
+                    str(row["language"]),
+                    str(row["clips"]),
+                    str(row["speakers"]),
+                    str(row["unset"] or ""),
+                    number(row.get("livemos")),
+                    number(row.get("distill_mos")),
+                    number(row.get("difference"), "{:+.2f}"),
+                    with_interval(row, "beside_all", "{:+.2f}"),
+                )
+                for row in rows
+            ),
+            own=frozenset({0}),
+        )
     ]

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from livemos.training.evaluation.figures import Row, tells_mos
 
+Files = dict[str, str | bytes]  # content by name
 _DIGITS = 4
 _PEERS_SHOWN = 3
 
@@ -42,7 +43,7 @@ def jsonl_text(rows: Iterable[Row]) -> str:
     return "".join(json.dumps({name: plain(value) for name, value in row.items()}) + "\n" for row in rows)
 
 
-def write(folder: Path, files: dict[str, str | bytes]) -> None:
+def write(folder: Path, files: Files) -> None:
     """Write files into a folder that is made when it is not there."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():

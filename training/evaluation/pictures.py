@@ -2,75 +2,48 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from livemos.training.evaluation.canvas import BLUE, COLOURS, DPI, GREY, ORANGE, panels, plain, png
 from livemos.training.evaluation.figures import Row, tells_mos, units
 from livemos.training.evaluation.robustness import CLEAN
 from livemos.training.evaluation.scored import DIMENSIONS, ScoredSet
 
-_DPI = 80
-_BLUE, _ORANGE, _GREY = "#1f5f8b", "#d1651f", "#8a8a8a"
-_COLOURS = ("#1f5f8b", "#d1651f", "#3a8f5c", "#8d4b9e", "#8a8a8a")
 _Z90 = 1.645
-
-
-def png(figure: Figure) -> bytes:
-    """The figure as a PNG, without a note of what drew it."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
-
-
-def _panels(count: int, width: float, height: float, columns: int) -> tuple[Figure, list[Axes]]:
-    rows = -(-count // columns)
-    figure = Figure(figsize=(width * min(columns, count), height * rows), dpi=_DPI, layout="constrained")
-    axes = figure.subplots(rows, min(columns, count), squeeze=False).ravel().tolist()
-    for unused in axes[count:]:
-        unused.set_visible(False)
-    return figure, axes[:count]
-
-
-def _plain(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.25, linewidth=0.6)
-    axes.tick_params(labelsize=8)
 
 
 def scatter(sets: Sequence[ScoredSet]) -> bytes:
     """Score against votes, clip by clip (conditions where clips have no votes), with identity and 90 % interval."""
-    figure, panels = _panels(len(sets), 3.6, 3.5, 3)
-    for axes, scored in zip(panels, sets, strict=True):
+    figure, all_axes = panels(len(sets), 3.6, 3.5, 3)
+    for axes, scored in zip(all_axes, sets, strict=True):
         unit = next(iter(units(scored)))
         votes, scores = unit.votes["mos"], unit.columns["mos"]
         if unit.name == "clip":
             axes.errorbar(
-                votes, scores, yerr=_Z90 * scored.mos_std, fmt="none", ecolor=_GREY, elinewidth=0.5, alpha=0.35
+                votes, scores, yerr=_Z90 * scored.mos_std, fmt="none", ecolor=GREY, elinewidth=0.5, alpha=0.35
             )
         axes.plot([1, 5], [1, 5], color="black", linewidth=0.8)
-        axes.plot(votes, scores, "o", color=_BLUE, markersize=3.5, alpha=0.75, markeredgewidth=0)
+        axes.plot(votes, scores, "o", color=BLUE, markersize=3.5, alpha=0.75, markeredgewidth=0)
         unset = votes[~np.isfinite(scores)]
-        axes.plot(
-            unset, np.full(len(unset), 1.0), "x", color=_ORANGE, markersize=5, label=f"{len(unset)} without score"
-        )
+        axes.plot(unset, np.full(len(unset), 1.0), "x", color=ORANGE, markersize=5, label=f"{len(unset)} without score")
         if len(unset):
             axes.legend(fontsize=7, loc="upper left", frameon=False)
         axes.set(xlim=(0.9, 5.1), ylim=(0.9, 5.1), xticks=range(1, 6), yticks=range(1, 6), aspect="equal")
         axes.set_title(f"{scored.rated.name} ({unit.name}s)", fontsize=10)
         axes.set_xlabel("listeners", fontsize=9)
         axes.set_ylabel("livemos", fontsize=9)
-        _plain(axes)
+        plain(axes)
     return png(figure)
 
 
 def conditions(sets: Sequence[ScoredSet]) -> bytes:
     """Box plot of the clips' scores in each condition, in order of the listeners' mean (marked)."""
-    figure, panels = _panels(len(sets), 9.0, 3.0, 1)
-    for axes, scored in zip(panels, sets, strict=True):
+    figure, all_axes = panels(len(sets), 9.0, 3.0, 1)
+    for axes, scored in zip(all_axes, sets, strict=True):
         by_condition = scored.rated.condition_votes()
         names = sorted(by_condition, key=lambda name: by_condition[name].mos)
         member = np.array([clip.condition for clip in scored.rated.clips])
@@ -80,32 +53,32 @@ def conditions(sets: Sequence[ScoredSet]) -> bytes:
             boxes,
             widths=0.55,
             patch_artist=True,
-            boxprops={"facecolor": "#c9dcea", "edgecolor": _BLUE, "linewidth": 0.8},
-            medianprops={"color": _BLUE, "linewidth": 1.4},
-            whiskerprops={"color": _BLUE, "linewidth": 0.8},
-            capprops={"color": _BLUE, "linewidth": 0.8},
-            flierprops={"marker": ".", "markersize": 3, "markeredgecolor": _BLUE},
+            boxprops={"facecolor": "#c9dcea", "edgecolor": BLUE, "linewidth": 0.8},
+            medianprops={"color": BLUE, "linewidth": 1.4},
+            whiskerprops={"color": BLUE, "linewidth": 0.8},
+            capprops={"color": BLUE, "linewidth": 0.8},
+            flierprops={"marker": ".", "markersize": 3, "markeredgecolor": BLUE},
         )
         positions = np.arange(1, len(names) + 1)
         axes.plot(
-            positions, [by_condition[name].mos for name in names], "D", color=_ORANGE, markersize=4.5, label="listeners"
+            positions, [by_condition[name].mos for name in names], "D", color=ORANGE, markersize=4.5, label="listeners"
         )
         axes.set_xticks(positions, names, rotation=40, ha="right", fontsize=7)
         axes.set(ylim=(0.9, 5.1), yticks=range(1, 6))
         axes.set_title(scored.rated.name, fontsize=10)
         axes.legend(fontsize=8, loc="upper left", frameon=False)
-        _plain(axes)
+        plain(axes)
     return png(figure)
 
 
 def calibration(rows: Sequence[Row]) -> bytes:
     """Share of clips inside the interval, against the share that it promises: as given, and after one line a set."""
     names = list(dict.fromkeys(str(row["set"]) for row in rows))
-    figure, panels = _panels(2, 4.2, 3.9, 2)
+    figure, all_axes = panels(2, 4.2, 3.9, 2)
     titles = {"raw": "as given", "line": "after one line per set"}
-    for axes, variant in zip(panels, titles, strict=True):
+    for axes, variant in zip(all_axes, titles, strict=True):
         axes.plot([0, 1], [0, 1], color="black", linewidth=0.8)
-        for name, colour in zip(names, _COLOURS, strict=False):
+        for name, colour in zip(names, COLOURS, strict=False):
             chosen = [row for row in rows if row["set"] == name and row["variant"] == variant]
             axes.plot(
                 [_float(row["nominal"]) for row in chosen],
@@ -121,7 +94,7 @@ def calibration(rows: Sequence[Row]) -> bytes:
         axes.set_xlabel("promised share", fontsize=9)
         axes.set_ylabel("share of clips inside", fontsize=9)
         axes.legend(fontsize=8, loc="lower right", frameon=False)
-        _plain(axes)
+        plain(axes)
     return png(figure)
 
 
@@ -129,9 +102,9 @@ def lengths(rows: Sequence[Row]) -> bytes:
     """Pearson against seconds heard, one panel a set; solid: excerpts of clips, dashed: rolling over a condition."""
     names = list(dict.fromkeys(str(row["set"]) for row in rows))
     poolings = list(dict.fromkeys(str(row["pooling"]) for row in rows))
-    figure, panels = _panels(len(names), 3.6, 3.1, 3)
-    for axes, name in zip(panels, names, strict=True):
-        for pooling, colour in zip(poolings, _COLOURS, strict=False):
+    figure, all_axes = panels(len(names), 3.6, 3.1, 3)
+    for axes, name in zip(all_axes, names, strict=True):
+        for pooling, colour in zip(poolings, COLOURS, strict=False):
             for unit, style in (("clip", "o-"), ("condition", "s--")):
                 chosen = [
                     row
@@ -155,8 +128,8 @@ def lengths(rows: Sequence[Row]) -> bytes:
         axes.set_title(name, fontsize=10)
         axes.set_xlabel("seconds heard", fontsize=9)
         axes.set_ylabel("Pearson", fontsize=9)
-        _plain(axes)
-    handles, labels = panels[0].get_legend_handles_labels()
+        plain(axes)
+    handles, labels = all_axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, fontsize=8, loc="outside lower center", ncols=4, frameon=False)
     return png(figure)
 
@@ -176,7 +149,7 @@ def correlations(rows: Sequence[Row]) -> bytes:
     table = np.array([[_float(first.get((c, n), {}).get("pearson")) for n in names] for c in columns])
     own = {column for (column, _), row in first.items() if row["kind"] == "livemos"}
     labels = [f"livemos {column}" if column in own else column for column in columns]
-    figure = Figure(figsize=(2.8 + 1.1 * len(names), 1.0 + 0.27 * len(columns)), dpi=_DPI, layout="constrained")
+    figure = Figure(figsize=(2.8 + 1.1 * len(names), 1.0 + 0.27 * len(columns)), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     _heat(axes, table, labels, names, "YlGnBu", (0.0, 1.0), "{:.2f}")
     axes.set_title("Pearson with listeners' MOS", fontsize=10)
@@ -187,7 +160,7 @@ def ladder(rows: Sequence[Row]) -> bytes:
     """Heat map of mean changes: damages down, scores across; the dimension a damage belongs to is framed."""
     changes = [row for row in rows if row["damage"] != CLEAN]
     table = np.array([[_float(row[name]) for name in DIMENSIONS] for row in changes])
-    figure = Figure(figsize=(6.6, 1.2 + 0.33 * len(changes)), dpi=_DPI, layout="constrained")
+    figure = Figure(figsize=(6.6, 1.2 + 0.33 * len(changes)), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     _heat(axes, table, [str(row["damage"]) for row in changes], list(DIMENSIONS), "RdBu", (-3.0, 3.0), "{:+.2f}")
     for number, row in enumerate(changes):

@@ -13,18 +13,21 @@ from livemos.agent.errors import ConfigError
 from livemos.agent.records import SAMPLE_RATE_HZ, ClipScore, Samples
 from livemos.agent.scorer import Scorer
 from livemos.agent.sources.audio_file import audio_files, read_audio
-from livemos.training.evaluation.figures import Row
+from livemos.training.evaluation.figures import SEED, Row
 from livemos.training.evaluation.ladder import LADDER, at_level, damaged, white_noise
 from livemos.training.evaluation.scored import DIMENSIONS, at_16k
+from livemos.training.evaluation.statistics import Float, bootstrap, resample_weights
 from livemos.training.levels import active_frames, gain
 
 CLEAN = "clean"
 LADDER_COLUMNS = (
     *("damage", "own_dimension", "clips", "unset"),
-    *(f"{name}{end}" for name in DIMENSIONS for end in ("", "_std")),
-    "lowered_ratio",
+    *("mos", "mos_low", "mos_high", "mos_std"),
+    *(f"{name}{end}" for name in DIMENSIONS[1:] for end in ("", "_std")),
+    *("worst_second", "lowered_ratio"),
 )
-PRESENCE_COLUMNS = ("sound", "wanted", "right_segments", "segments", "right_ratio")
+PRESENCE_COLUMNS = ("sound", "wanted", "right_segments", "segments", "right_ratio", "goal_met")
+PRESENCE_GOAL = 0.95
 _VOICES = ("babble", "bar-crowd", "cafe", "coffee-shop", "conversation", "playground", "baby")  # voices are speech
 _SECONDS = 6
 _SPEECH_FRAMES_RATIO = 0.4  # a second of clean speech this active must be scored
@@ -60,7 +63,7 @@ def measure(
 
     others: kinds of recordings without speech, by name.
     """
-    clean = _scores([scorer.score(at_level(clip), SAMPLE_RATE_HZ) for clip in clips])
+    clean = [scorer.score(at_level(clip), SAMPLE_RATE_HZ) for clip in clips]
     rows: list[Row] = [_row(CLEAN, "", clean, clean)]
     done()
     for name, rung in LADDER.items():
@@ -68,7 +71,7 @@ def measure(
             scorer.score(damaged(clip, clips[(number + 1) % len(clips)], rung, number), SAMPLE_RATE_HZ)
             for number, clip in enumerate(clips)
         ]
-        rows.append(_row(name, rung.dimension, _scores(answers), clean))
+        rows.append(_row(name, rung.dimension, answers, clean))
         done()
     presence = list(_presence(clips, others, scorer))
     done()
@@ -76,18 +79,37 @@ def measure(
 
 
 def _scores(clips: Sequence[ClipScore]) -> np.ndarray:
-    return np.array([[getattr(clip, name) for name in DIMENSIONS] for clip in clips], float)
+    """(N, 6): DIMENSIONS, and the lowest segment."""
+    return np.array(
+        [
+            [
+                *(getattr(clip, name) for name in DIMENSIONS),
+                min((each.mos for each in clip.segments if each.mos is not None), default=None),
+            ]
+            for clip in clips
+        ],
+        float,
+    )
 
 
-def _row(name: str, own: str, scores: np.ndarray, clean: np.ndarray) -> Row:
+def _row(name: str, own: str, answers: Sequence[ClipScore], before: Sequence[ClipScore]) -> Row:
+    scores, clean = _scores(answers), _scores(before)
     known = np.isfinite(scores).all(axis=1) & np.isfinite(clean).all(axis=1)
     change = scores[known] if name == CLEAN else scores[known] - clean[known]
     row: Row = {"damage": name, "own_dimension": own, "clips": len(scores), "unset": int((~known).sum())}
-    for column, dimension in enumerate(DIMENSIONS):
+    for column, dimension in enumerate((*DIMENSIONS, "worst_second")):
         row[dimension] = float(change[:, column].mean()) if known.any() else None
         row[f"{dimension}_std"] = float(change[:, column].std()) if known.any() else None
     row["lowered_ratio"] = None if name == CLEAN or not known.any() else float((change[:, 0] < 0).mean())
+    if known.any():
+        weights = resample_weights([str(clip) for clip in np.flatnonzero(known)], SEED)
+        interval = bootstrap(_mean, change[:, 0], change[:, 0], weights)
+        row |= {"mos_low": interval.low, "mos_high": interval.high}
     return row
+
+
+def _mean(values: Float, _same: Float, weights: Float) -> Float:
+    return np.asarray((values * weights).sum(axis=-1) / weights.sum(axis=-1))
 
 
 def own_against_others(ladder: Sequence[Row]) -> list[Row]:
@@ -152,6 +174,7 @@ def _share(name: str, wanted: str, right: Sequence[bool]) -> Row:
         "right_segments": sum(right),
         "segments": len(right),
         "right_ratio": sum(right) / len(right) if right else None,
+        "goal_met": bool(right) and sum(right) >= PRESENCE_GOAL * len(right),
     }
 
 
@@ -171,14 +194,18 @@ def synthetic_sounds() -> dict[str, list[Samples]]:
         wave = np.fft.irfft(spectrum * hz**slope, n=length)
         return np.asarray(wave / np.sqrt(np.mean(wave**2)), np.float32)
 
-    cadence = (time % 1.0 < 0.5).astype(np.float32)
+    # half a second on and off (busy), a quarter (congestion)
+    cadence, congestion = (time % 1.0 < 0.5).astype(np.float32), (time % 0.5 < 0.25).astype(np.float32)
     return {
         "digital silence": [np.zeros(length, np.float32)],
         "line noise -80 dBov": [noise(0.0) * gain(-80.0)],
         "white noise": [noise(0.0) * gain(level) for level in (-60.0, -45.0, -30.0)],
         "pink noise": [noise(-0.5) * gain(level) for level in (-60.0, -45.0, -30.0)],
         "tones": [tones(hz) for hz in (50.0, 200.0, 440.0, 1_000.0, 3_000.0)],
-        "call signals": [tones(350.0, 440.0), tones(425.0) * cadence, tones(770.0, 1_336.0) * cadence],
+        "dial tone": [tones(350.0, 440.0), tones(425.0)],
+        "busy tone": [tones(425.0) * cadence, tones(480.0, 620.0) * cadence, tones(425.0) * congestion],
+        "ringing tone": [tones(425.0) * (time % 5.0 < 1.0), tones(440.0, 480.0) * (time % 6.0 < 2.0)],
+        "key tones": [tones(770.0, 1_336.0) * cadence, tones(697.0, 1_209.0) * congestion],
     }
 
 
