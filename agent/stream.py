@@ -99,6 +99,13 @@ class Stream:
         part_end = base + (first_received + part * samples) * SAMPLE_RATE_HZ / from_hz
         return parts[part - 1] - (part_end - wanted) / SAMPLE_RATE_HZ
 
+    def wanted_samples(self) -> float:
+        """How many more samples at 16 kHz until a segment is due; 0 or less when every block is written at once."""
+        if self._wait_when_full:
+            return 0.0
+        held_back = 0 if self._resampler.from_hz == SAMPLE_RATE_HZ else _RESAMPLER_SAMPLES
+        return end_of(self._whole) + held_back - self._position()
+
     def close(self) -> None:
         """No more audio: what waits and what the resampler holds is written, whole segments stay to be taken."""
         if not self._ended:

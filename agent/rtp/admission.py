@@ -28,6 +28,10 @@ class Budget:
         self._second = -1
         self._used = 0
 
+    def left(self, now_seconds: float) -> int:
+        """Units that may still be taken in this second."""
+        return self._per_second - (self._used if int(now_seconds) == self._second else 0)
+
     def take(self, units: int, now_seconds: float) -> bool:
         """False when the second's budget is used up; refused units are not counted against it."""
         second = int(now_seconds)

@@ -6,7 +6,7 @@ in SOURCES, a settings member (CONTRIBUTING.md).
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from livemos.agent.reasons import Reason
 from livemos.agent.records import AudioBlock, EventKind, MediaStatistics, StreamDescription, StreamState
@@ -33,6 +33,15 @@ class StreamWriter(Protocol):
 
     def close(self, detail: str = "") -> None:
         """The stream has ended; what was written is still scored. Idempotent."""
+        ...
+
+
+@runtime_checkable
+class LazyWriter(Protocol):
+    """A writer that says how much it waits for, so that a source with many streams need not come with every packet."""
+
+    def wanted_samples(self) -> float:
+        """How many more samples at 16 kHz until a write makes something happen; 0 or less: any write does."""
         ...
 
 

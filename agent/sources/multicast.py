@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from livemos.agent.errors import SourceError
 
 _JOIN_GROUP, _JOIN_SOURCE_GROUP = 42, 46  # MCAST_* of linux/in.h; Python names neither
-_IP_PKTINFO, _IPV6_RECVPKTINFO, _IPV6_PKTINFO = 8, 49, 50  # linux/in.h, linux/in6.h
+_IP_PKTINFO, _IPV6_RECVPKTINFO = 8, 49  # linux/in.h, linux/in6.h
 _STORAGE_BYTES = 128
 
 
@@ -37,16 +37,6 @@ def join(opened: socket.socket, group: str, interface: str | None, sources: Sequ
         opened.setsockopt(level, _IPV6_RECVPKTINFO if version_6 else _IP_PKTINFO, 1)
     except OSError as error:
         raise SourceError(f"the group {group} cannot be joined on {interface} ({error.strerror})") from error
-
-
-def destination(ancillary: Sequence[tuple[int, int, bytes]]) -> str | None:
-    """The address a datagram was sent to, from its control messages."""
-    for level, kind, data in ancillary:
-        if level == socket.IPPROTO_IP and kind == _IP_PKTINFO:
-            return str(ipaddress.IPv4Address(data[8:12]))
-        if level == socket.IPPROTO_IPV6 and kind == _IPV6_PKTINFO:
-            return str(ipaddress.IPv6Address(data[:16]))
-    return None
 
 
 def _storage(address: str) -> bytes:

@@ -1,22 +1,27 @@
-"""RTP over UDP: one socket, one thread, one receiver that makes streams of the senders it hears."""
+"""RTP over UDP: one socket, one thread, one receiver that makes streams of the senders it hears.
+
+The thread wakes every few milliseconds and takes all that has come in one call (agent/sources/receive_batch.py).
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import ipaddress
+import logging
 import selectors
 import socket
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import SecretStr
 
 from livemos.agent.clock import Clock
 from livemos.agent.errors import CodecError, SdpError, SourceError
-from livemos.agent.rtp.addresses import AddressPolicy, Transport, transport
+from livemos.agent.rtp.addresses import AddressPolicy, Transport
 from livemos.agent.rtp.admission import Caps
 from livemos.agent.rtp.payload_map import PayloadMap
 from livemos.agent.rtp.playout import IDEAL
@@ -24,16 +29,18 @@ from livemos.agent.rtp.sdp import SdpDescription, parse_sdp
 from livemos.agent.rtp.seal import SrtpKey, Unsealer
 from livemos.agent.sources import multicast
 from livemos.agent.sources.base import StreamSink
+from livemos.agent.sources.receive_batch import BatchReader, DatagramBatch, set_receive_buffer, word_count
+from livemos.agent.sources.receive_lanes import ReceiveLanes
 from livemos.agent.sources.rtp_receiver import RtpReceiver
 from livemos.agent.sources.worker import Worker
 
-RECEIVE_BUFFER_BYTES = 4 << 20
-_LONGEST_DATAGRAM_BYTES = 65_536
-_ANCILLARY_BYTES = 128
-_RXQ_OVFL = 40  # SO_RXQ_OVFL of asm-generic/socket.h; Python does not name it
-_DRAIN_DATAGRAMS = 512  # read before time is looked at again
+RECEIVE_BUFFER_BYTES = 8 << 20
+_DRAIN_BATCHES = 8  # read before time is looked at again
 _SWEEP_SECONDS = 0.05  # how often silence is noticed, and a stop
-_TICK_SECONDS = 0.005  # how late a gap may be given up
+_GATHER_SECONDS = 0.008  # between two readings while datagrams come; so late may a gap be given up
+
+
+_log = logging.getLogger(__name__)
 
 
 class RtpSource:
@@ -65,6 +72,7 @@ class RtpSource:
         srtp_key: SecretStr | None = None,
         srtp_roc: int = 0,
         caps: Caps | None = None,
+        receive_buffer_bytes: int = RECEIVE_BUFFER_BYTES,
         labels: Mapping[str, str] | None = None,
         sink: StreamSink,
         clock: Clock,
@@ -82,6 +90,7 @@ class RtpSource:
         self._group, self._interface, self._group_sources = group, interface, tuple(group_sources)
         self._srtp_suite, self._srtp_key, self._srtp_roc = srtp_suite, srtp_key, srtp_roc
         self._caps = caps
+        self._receive_buffer_bytes = receive_buffer_bytes
         self._labels = dict(labels or {})
         self._sink, self._clock = sink, clock
         self._socket: socket.socket | None = None
@@ -89,7 +98,8 @@ class RtpSource:
         self._local = Transport("", 0)
         self._kernel_drops = 0
         self._counts: Counter[str] = Counter(received_packets=0, received_bytes=0, refused_packets=0)
-        self._buffer = bytearray(_LONGEST_DATAGRAM_BYTES)
+        self._reader: BatchReader | None = None
+        self._lanes: ReceiveLanes | None = None
         self._worker = Worker(name, self._run)
 
     @property
@@ -132,6 +142,11 @@ class RtpSource:
             unsealer=unsealer,
             profiles=self._profiles,
         )
+        caps = self._caps or Caps()
+        # a row more than the largest datagram that is let through: longer ones are told by their length
+        self._reader = BatchReader(self._socket, row_bytes=caps.datagram_bytes)
+        words = word_count(self._socket.family)
+        self._lanes = ReceiveLanes(self._receiver, self._local, lanes=caps.sources, address_words=words)
         self._worker.start()
 
     def stop(self) -> None:
@@ -183,8 +198,7 @@ class RtpSource:
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         opened = socket.socket(family, socket.SOCK_DGRAM)
         try:
-            opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-            opened.setsockopt(socket.SOL_SOCKET, _RXQ_OVFL, 1)
+            granted_bytes = set_receive_buffer(opened, self._receive_buffer_bytes)
             opened.bind((self._host, port))
         except OSError as error:
             opened.close()
@@ -193,60 +207,62 @@ class RtpSource:
             else:
                 problem = f"cannot be bound ({error.strerror or error}); choose an address of this machine"
             raise SourceError(f"source {self._name}: UDP port {port} on {self._host} {problem}") from error
+        if granted_bytes < self._receive_buffer_bytes:
+            advice = f"sysctl net.core.rmem_max={self._receive_buffer_bytes} allows it"
+            _log.warning("source %s: the receive buffer is %d bytes; %s", self._name, granted_bytes, advice)
         opened.setblocking(False)
         return opened
 
     def _run(self) -> None:
-        assert self._socket is not None
-        assert self._receiver is not None
-        receiver = self._receiver
-        next_tick_seconds = next_sweep_seconds = 0.0
-        patience_seconds = _TICK_SECONDS
+        assert self._reader is not None and self._lanes is not None
+        assert self._receiver is not None and self._socket is not None
+        receiver, lanes, reader = self._receiver, self._lanes, self._reader
+        next_sweep_seconds = 0.0
         with selectors.DefaultSelector() as selector:
             selector.register(self._socket, selectors.EVENT_READ)
             while not self._worker.stopping.is_set():
-                if selector.select(patience_seconds):
-                    self._drain(self._socket, receiver)
+                heard = self._drain(reader, lanes)
                 now = self._clock.monotonic()
-                if now >= next_tick_seconds:
-                    # a tick asks every stream: once a few milliseconds, not once a packet
-                    next_tick_seconds = now + _TICK_SECONDS
-                    receiver.tick(now)
-                    patience_seconds = max(_TICK_SECONDS, self._patience_seconds(receiver))
+                receiver.tick(now)
                 if now >= next_sweep_seconds:
                     next_sweep_seconds = now + _SWEEP_SECONDS
-                    receiver.sweep(now)
-        receiver.close("stopped")
+                    lanes.sweep(now)
+                if heard:
+                    # let datagrams gather, so that one waking serves many
+                    self._worker.stopping.wait(_GATHER_SECONDS)
+                else:
+                    selector.select(_GATHER_SECONDS if receiver.next_due_seconds is not None else _SWEEP_SECONDS)
+        lanes.close("stopped")
 
-    def _patience_seconds(self, receiver: RtpReceiver) -> float:
-        """Until the next gap is given up, at most until the next sweep."""
-        due = receiver.next_due_seconds
-        return _SWEEP_SECONDS if due is None else min(_SWEEP_SECONDS, max(0.0, due - self._clock.monotonic()))
-
-    def _drain(self, opened: socket.socket, receiver: RtpReceiver) -> None:
-        view = memoryview(self._buffer)
-        for _ in range(_DRAIN_DATAGRAMS):
+    def _drain(self, reader: BatchReader, lanes: ReceiveLanes) -> int:
+        """All that waits at the socket, a few batches at most; how many datagrams it was."""
+        heard = 0
+        for _ in range(_DRAIN_BATCHES):
             try:
-                size, ancillary, _, peer = opened.recvmsg_into([self._buffer], _ANCILLARY_BYTES)
-            except BlockingIOError:
-                return
-            except OSError:  # an ICMP answer to something else, or the socket closed by stop()
-                return
-            self._counts["received_packets"] += 1
-            self._counts["received_bytes"] += size
-            if ancillary and not self._wanted(ancillary, receiver):
-                continue
-            receiver.hear(view[:size], transport(peer[0], peer[1]), self._local, self._clock.monotonic())
+                batch = reader.read(self._clock.monotonic())
+            except OSError:  # the socket was closed by stop()
+                break
+            if not batch.count:
+                break
+            heard += batch.count
+            self._counts["received_packets"] += batch.count
+            self._counts["received_bytes"] += int(batch.sizes[: batch.count].sum())
+            self._tell_drops(batch.drops)
+            if self._group is not None:
+                self._counts["wrong_group_packets"] += batch.keep(self._to_group(batch, self._group))
+            lanes.hear(batch)
+            if batch.count < len(batch.sizes):
+                break
+        return heard
 
-    def _wanted(self, ancillary: Sequence[tuple[int, int, bytes]], receiver: RtpReceiver) -> bool:
-        """False for a datagram of a group that is not ours; drops of the kernel are told on the way."""
-        for level, kind, data in ancillary:
-            if level == socket.SOL_SOCKET and kind == _RXQ_OVFL:
-                drops = int.from_bytes(data[:4], sys.byteorder)
-                if drops != self._kernel_drops:
-                    receiver.capture_lost((drops - self._kernel_drops) & 0xFFFF_FFFF)
-                    self._kernel_drops = drops
-        if self._group is not None and multicast.destination(ancillary) != self._group:
-            self._counts["wrong_group_packets"] += 1
-            return False
-        return True
+    def _tell_drops(self, drops: int) -> None:
+        if drops != self._kernel_drops:
+            assert self._receiver is not None
+            self._receiver.capture_lost((drops - self._kernel_drops) & 0xFFFF_FFFF)
+            self._kernel_drops = drops
+
+    @staticmethod
+    def _to_group(batch: DatagramBatch, group: str) -> npt.NDArray[np.bool_]:
+        """Which datagrams were sent to our group: the kernel hands a wildcard socket those of all joined groups."""
+        wanted = np.frombuffer(ipaddress.ip_address(group).packed.ljust(16, b"\0"), np.uint8)
+        return np.asarray((batch.destinations[: batch.count] == wanted).all(axis=1))

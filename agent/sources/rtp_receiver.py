@@ -5,6 +5,7 @@ A socket and a capture feed the same receiver, so what a replay shows is what th
 
 from __future__ import annotations
 
+import bisect
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from livemos.agent.records import AudioBlock, EventKind
 from livemos.agent.rtp.addresses import AddressPolicy, Transport, may_move
 from livemos.agent.rtp.admission import Budget, Caps
+from livemos.agent.rtp.ingest import PacketRun, Steady
 from livemos.agent.rtp.packet import DatagramKind, InvalidPacketError, Packet, kind_of, parse
 from livemos.agent.rtp.payload_map import PayloadMap
 from livemos.agent.rtp.playout import IDEAL
@@ -47,6 +49,7 @@ class _Sender:
     stream: RtpStream | None = None
     held: list[AudioBlock] = field(default_factory=list)  # until it is known whose stream they belong to
     collided: bool = False
+    laned: bool = False  # its packets take the fast way (agent/sources/receive_lanes.py)
     wall: WallClock = field(default_factory=WallClock)
 
     @property
@@ -88,6 +91,7 @@ class RtpReceiver:
         self._wait_when_full = wait_when_full
         self._senders: dict[Key, _Sender] = {}
         self._unproven: dict[Key, _Sender] = {}  # oldest first
+        self._gapped: dict[Key, _Sender] = {}  # those whose session waits for a moment
         self._ids: set[str] = set()
         self._learned: Transport | None = None
         self._new_ssrcs = Budget(self._caps.new_ssrcs_per_second)
@@ -127,15 +131,18 @@ class RtpReceiver:
 
     def tick(self, now: float) -> None:
         """Give up gaps whose wait has ended."""
-        for sender in self._senders.values():
+        for key, sender in list(self._gapped.items()):
             due = sender.session.next_due_seconds
             if due is not None and due <= now:
                 self._pass_on(sender, sender.session.tick(now), now, packet=False)
+                due = sender.session.next_due_seconds
+            if due is None:
+                self._gapped.pop(key, None)
 
     @property
     def next_due_seconds(self) -> float | None:
         """When `tick` has something to do."""
-        due = [sender.session.next_due_seconds for sender in self._senders.values()]
+        due = [sender.session.next_due_seconds for sender in self._gapped.values()]
         return min((each for each in due if each is not None), default=None)
 
     def sweep(self, now: float) -> None:
@@ -145,6 +152,8 @@ class RtpReceiver:
                 break  # oldest first
             self._forget_unproven(key)
         for key, sender in list(self._senders.items()):
+            if sender.laned:
+                continue
             if sender.stream is None:
                 if sender.session.established:
                     self._settle(sender, key[0], now)
@@ -169,6 +178,75 @@ class RtpReceiver:
             if sender.stream is not None:
                 detail = f"this machine dropped {packets} packets of the port; give it a larger buffer or fewer streams"
                 sender.stream.event(EventKind.CAPTURE_LOSS, detail)
+
+    @property
+    def has_unsettled(self) -> bool:
+        """A proven sender waits to know whose stream it is: that depends on the silence of the others."""
+        return any(sender.stream is None and sender.session.established for sender in self._senders.values())
+
+    def is_newcomer(self, datagram: memoryview | bytes, local: Transport) -> bool:
+        """An RTP packet of a sender without a stream: what it comes to depends on other senders too."""
+        if len(datagram) < 12 or kind_of(datagram) is not DatagramKind.RTP:
+            return False
+        sender = self._senders.get((local, int.from_bytes(datagram[8:12])))
+        return sender is None or sender.stream is None
+
+    def has_room(self, packets: int, octets: int, now: float) -> bool:
+        """Whether the port's caps let all of this through; `now` lies in the second of each of them."""
+        return packets <= self._packets.left(now) and octets <= self._octets.left(now)
+
+    def count_run(self, packets: int, octets: int, now: float) -> None:
+        """As `hear` counts datagrams against the port's caps, which have room."""
+        self._packets.take(packets, now)
+        self._octets.take(octets, now)
+
+    def steady(self, local: Transport, ssrc: int, peer: Transport) -> Steady | None:
+        """The next packet of `peer`'s stream, when nothing but its continuation is expected; else None."""
+        sender = self._senders.get((local, ssrc))
+        if sender is None or sender.stream is None or sender.peer != peer or self._unsealer is not None:
+            return None
+        return sender.session.steady() if sender.stream.undisturbed else None
+
+    def set_laned(self, local: Transport, ssrc: int, laned: bool) -> None:
+        """While laned, the sender's silence is watched by who holds its lane."""
+        self._senders[local, ssrc].laned = laned
+
+    def wanted_samples(self, local: Transport, ssrc: int) -> float:
+        """How many more samples at 16 kHz until the stream has something to do with them."""
+        stream = self._senders[local, ssrc].stream
+        return stream.wanted_samples() if stream is not None else 0.0
+
+    def last_seconds(self, local: Transport, ssrc: int) -> float:
+        """When the sender was last heard; what the caps shed was not."""
+        return self._senders[local, ssrc].last_seconds
+
+    def packets_left(self, local: Transport, ssrc: int, size: int, now: float) -> tuple[int, int]:
+        """How many datagrams of `size` the sender's caps let through in this second, and in any."""
+        sender, caps = self._senders[local, ssrc], self._caps
+        left = min(sender.packets.left(now), sender.octets.left(now) // size)
+        return left, min(caps.source_packets_per_second, caps.source_bytes_per_second // size)
+
+    def hear_run(self, local: Transport, ssrc: int, run: PacketRun) -> None:
+        """Packets of a `steady` sender that the caps of port and sender let through, already counted by `count_run`."""
+        sender = self._senders[local, ssrc]
+        assert sender.stream is not None
+        size, begin = 12 + run.payloads.shape[1], 0
+        while begin < len(run.arrivals):
+            now = run.arrivals[begin]
+            end = bisect.bisect_left(run.arrivals, int(now) + 1)
+            sender.packets.take(end - begin, now)
+            sender.octets.take((end - begin) * size, now)
+            begin = end
+        sender.last_seconds = run.arrivals[-1]
+        sender.stream.hear(sender.session.push_run(run), run.arrivals[-1])
+        sender.stream.report_if_due(run.arrivals[-1])
+
+    def _push(self, sender: _Sender, packet: Packet, size: int, now: float, local: Transport | None) -> None:
+        if not (sender.packets.take(1, now) and sender.octets.take(size, now)):
+            self._counts["cap_source_rate_packets"] += 1
+            return
+        sender.last_seconds = now
+        self._pass_on(sender, sender.session.push(packet, now), now, local=local)
 
     def _hear_rtcp(self, datagram: memoryview | bytes, local: Transport) -> None:
         if self._unsealer is not None:
@@ -219,11 +297,9 @@ class RtpReceiver:
         sender = self._senders.get(key)
         if sender is None:
             sender = self._new_sender(key, peer, now, unreadable=unreadable)
-        if not (sender.packets.take(1, now) and sender.octets.take(len(datagram), now)):
-            self._counts["cap_source_rate_packets"] += 1
-            return
-        sender.last_seconds = now
-        self._pass_on(sender, sender.session.push(packet, now), now, local=local)
+        self._push(sender, packet, len(datagram), now, local)
+        if sender.session.next_due_seconds is not None:
+            self._gapped[key] = sender
 
     def _admit(self, now: float) -> bool:
         """Room for another SSRC; the oldest without proof makes place."""
@@ -321,6 +397,7 @@ class RtpReceiver:
         if (due := predecessor.session.next_due_seconds) is not None:
             stream.pass_on(predecessor.session.tick(due), now)
         del self._senders[local, predecessor.ssrc]
+        self._gapped.pop((local, predecessor.ssrc), None)
         stream.adopt(sender.session, f"SSRC {predecessor.ssrc:08x} went on as {sender.ssrc:08x}")
         sender.stream = stream
         self._play_held(sender, now)
@@ -353,6 +430,7 @@ class RtpReceiver:
     def _forget_unproven(self, key: Key) -> None:
         sender = self._unproven.pop(key)
         self._senders.pop(key, None)
+        self._gapped.pop(key, None)
         self._counts["probation_dropped_packets"] += sender.session.probation_packets
 
     def _end(self, key: Key, sender: _Sender, detail: str) -> None:
@@ -362,6 +440,7 @@ class RtpReceiver:
             if self._unsealer is not None:
                 self._unsealer.forget(sender.ssrc)
         self._senders.pop(key, None)
+        self._gapped.pop(key, None)
         if sender.stream is None and self._unproven.get(key) is sender:
             self._forget_unproven(key)
 

@@ -16,7 +16,7 @@ from livemos.agent.reasons import Reason
 from livemos.agent.records import AudioBlock, EventKind, MediaStatistics, StreamDescription, StreamState
 from livemos.agent.rtp.playout import IDEAL
 from livemos.agent.rtp.session import RtpSession
-from livemos.agent.sources.base import StreamSink, StreamWriter
+from livemos.agent.sources.base import LazyWriter, StreamSink, StreamWriter
 
 SHORTEST_STALL_SECONDS, STALL_PACKETS = 0.2, 5
 LONGEST_BURST_SECONDS = 1.0  # a sender that brings its packets in bursts is given as long, once it is known
@@ -47,9 +47,7 @@ class Unreadable:
 ENCRYPTED = Unreadable(
     Reason.ENCRYPTED, EventKind.DECRYPTION_FAILED, "the keys that were given do not open its packets (or the roc?)"
 )
-CUT = Unreadable(
-    Reason.UNSUPPORTED_CODEC, EventKind.CAPTURE_LOSS, "the capture cut its packets (snaplen); capture them whole: -s 0"
-)
+CUT = Unreadable(Reason.CUT, EventKind.CAPTURE_LOSS, "the capture cut its packets (snaplen); capture them whole: -s 0")
 
 
 class _Voice:
@@ -136,6 +134,8 @@ class RtpStream:
 
     def event(self, kind: EventKind, detail: str) -> None:
         """Publish an event once the stream is open; before, nobody knows of it."""
+        if kind is EventKind.CAPTURE_LOSS:
+            self._session.capture_lost()
         for voice in self._voices:
             if voice.writer is not None:
                 voice.writer.event(kind, detail)
@@ -147,6 +147,23 @@ class RtpStream:
             self._burst_seconds = 1.5 * self.silent_seconds(now)
         self._last_packet_seconds = now
         self.pass_on(blocks, now)
+
+    @property
+    def undisturbed(self) -> bool:
+        """Open, readable, and its media is flowing."""
+        first = self._first
+        flowing = first.writer is not None and first.state is StreamState.ACTIVE
+        return flowing and len(self._voices) == 1 and self._unreadable is None
+
+    def wanted_samples(self) -> float:
+        """How many more samples at 16 kHz until the writer has something to do with them; 0: with any."""
+        writer = self._first.writer
+        return writer.wanted_samples() if isinstance(writer, LazyWriter) else 0.0
+
+    def report_if_due(self, now: float) -> None:
+        """Statistics to the writer, a few times a second."""
+        if self._first.writer is not None and now - self._reported_seconds >= _REPORT_SECONDS:
+            self._report(now)
 
     def watch(self, now: float) -> None:
         """Notice silence, report statistics."""
@@ -160,8 +177,8 @@ class RtpStream:
                 voice.enter(StreamState.STALLED, Reason.NO_MEDIA)
             self.event(EventKind.MEDIA_STALLED, f"no packets for {self.silent_seconds(now):.2f} s")
             self._report(now)
-        elif not silent and now - self._reported_seconds >= _REPORT_SECONDS:
-            self._report(now)
+        elif not silent:
+            self.report_if_due(now)
 
     def close(self, detail: str) -> None:
         blocks = self._session.tick(float("inf"))
