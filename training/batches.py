@@ -11,7 +11,7 @@ from torch import Tensor
 
 from livemos.agent.features import LogMel
 from livemos.agent.records import SEGMENT_SAMPLES, STRIDE_SAMPLES
-from livemos.training import labels
+from livemos.training import causes, labels
 from livemos.training.labels import Targets
 from livemos.training.objectives import BatchTargets
 from livemos.training.recipe import Recipe
@@ -67,7 +67,7 @@ class Windows:
         def of_window(values: npt.NDArray[np.float32]) -> Tensor:
             return torch.from_numpy(values[clips[:, None], windows].astype(np.float32))
 
-        def of_clip(values: npt.NDArray[np.floating]) -> Tensor:
+        def of_clip(values: npt.NDArray[np.number]) -> Tensor:
             return torch.from_numpy(np.repeat(values[:, None], windows.shape[1], axis=1).astype(np.float32))
 
         level_dbov = self.targets.level_dbov[clips] + gains_db
@@ -80,6 +80,8 @@ class Windows:
             coloration=of_clip(self.targets.coloration[clips]),
             loudness=of_clip(labels.loudness(level_dbov)),
             speech_ratio=of_window(self.targets.speech_ratio),
+            cause=of_clip(causes.largest(causes.with_level(self.targets.effects[clips], level_dbov))).long(),
+            cause_weight=of_window(self.targets.window_weight * self.targets.touched),
         )
 
     def training_batch(self, recipe: Recipe, step: int) -> Batch:

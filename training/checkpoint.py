@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from livemos.agent.errors import ConfigError
-from livemos.training.models.conformer import ConformerSize, SpeechQualityConformer
+from livemos.training import models
+from livemos.training.models.base import SpeechQualityNet
 
 LATEST = "latest.pt"
 FINAL = "model.pt"
@@ -34,18 +34,18 @@ def load(path: Path) -> dict[str, Any]:
     return content
 
 
-def save_model(path: Path, model: SpeechQualityConformer, size: ConformerSize, facts: dict[str, Any]) -> None:
+def save_model(path: Path, model: SpeechQualityNet, size: models.Size, facts: dict[str, Any]) -> None:
     """The weights that ship, with what is known of their training (numbers and strings)."""
-    save(path, {"size": asdict(size), "weights": model.state_dict(), "facts": facts})
+    save(path, {"size": models.size_as_facts(size), "weights": model.state_dict(), "facts": facts})
 
 
-def load_model(path: Path) -> tuple[SpeechQualityConformer, dict[str, Any]]:
+def load_model(path: Path) -> tuple[SpeechQualityNet, dict[str, Any]]:
     """The model in evaluation mode, and the facts saved with it. Raises ConfigError."""
     content = load(path)
     try:
-        size = ConformerSize(**content["size"])
+        size = models.size_from_facts(content["size"])
         bands = torch.zeros(size.mel_bands)
-        model = SpeechQualityConformer(size, bands, bands + 1.0)
+        model = models.build(size, bands, bands + 1.0)
         model.load_state_dict(content["weights"])
         facts: dict[str, Any] = content["facts"]
     except (KeyError, TypeError, RuntimeError) as other:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from livemos.training.batches import Windows
-from livemos.training.models.conformer import OUTPUTS, SpeechQualityConformer
+from livemos.training.models.base import FIRST_CAUSE, OUTPUTS, SpeechQualityNet
 from livemos.training.objectives import weighted_mean
 from livemos.training.simulator import FAMILY_CLIPS, WINDOWS
 
@@ -32,6 +32,7 @@ class Judgement:
     std_rmse_ratio: float  # RMS error of a window over RMS of mos_std: 1 is honest
     minimum_speech_ratio: float  # see presence_threshold
     silence_passed_ratio: float  # windows without speech that are at or above it
+    cause_macro_f1: float  # of clips, by the largest mean probability over their windows
 
     def as_facts(self) -> dict[str, Any]:
         """Rounded, for logs and the model card."""
@@ -45,11 +46,32 @@ class Judgement:
 
 
 @torch.no_grad()
-def outputs_of(model: SpeechQualityConformer, windows: Windows) -> npt.NDArray[np.float32]:
+def outputs_of(model: SpeechQualityNet, windows: Windows) -> npt.NDArray[np.float32]:
     """(C, W, K) of every clip of the table as it is."""
     clips = np.arange(len(windows.table.features))
     parts = [model(windows.whole_clips(some).features) for some in np.array_split(clips, max(1, len(clips) // 32))]
     return np.asarray(torch.cat(parts).numpy().reshape(len(clips), WINDOWS, len(OUTPUTS)))
+
+
+_NORMAL_90 = 1.6449  # 90 % of a normal distribution lie within so many deviations
+
+
+def calibrate_spread(model: SpeechQualityNet, windows: Windows) -> float:
+    """Scale `mos_std` until 90 % of the window errors of every second family lie inside the 90 % interval.
+
+    Returns the share inside over the other families, which the scale has not seen.
+    """
+    outputs = outputs_of(model, windows)
+    targets = windows.whole_clips(np.arange(len(outputs))).targets
+    error = np.abs(outputs[..., OUTPUTS.index("mos")] - targets.mos.numpy())
+    ratio = error / outputs[..., OUTPUTS.index("mos_std")]
+    used = targets.weight.numpy() > 0
+    even = (np.arange(len(outputs)) // FAMILY_CLIPS % 2 == 0)[:, None]
+    if not (used & even).any() or not (used & ~even).any():
+        return float("nan")
+    scale = float(np.quantile(ratio[used & even], 0.9)) / _NORMAL_90
+    model.spread_scale.mul_(scale)
+    return float((ratio[used & ~even] <= scale * _NORMAL_90).mean())
 
 
 def pearson(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> float:
@@ -59,7 +81,7 @@ def pearson(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> float:
     return float(np.corrcoef(a, b)[0, 1])
 
 
-def judge(model: SpeechQualityConformer, windows: Windows) -> Judgement:
+def judge(model: SpeechQualityNet, windows: Windows) -> Judgement:
     """The model against the labels of the table."""
     outputs = outputs_of(model, windows)
     clips = np.arange(len(outputs))
@@ -88,7 +110,26 @@ def judge(model: SpeechQualityConformer, windows: Windows) -> Judgement:
         std_rmse_ratio=float(np.sqrt(np.mean(error**2) / np.mean(column["mos_std"][used] ** 2))),
         minimum_speech_ratio=threshold,
         silence_passed_ratio=silence_passed,
+        cause_macro_f1=macro_f1(
+            weighted_mean_of(outputs[..., FIRST_CAUSE:], weight)[heard].argmax(axis=1),
+            targets.cause[:, 0].numpy()[heard],
+        ),
     )
+
+
+def weighted_mean_of(values: npt.NDArray[Any], weight: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """(C, W, K), (C, W) -> (C, K)."""
+    total = np.maximum(weight.sum(axis=1), 1e-6)
+    return np.asarray((values * weight[..., None]).sum(axis=1) / total[:, None])
+
+
+def macro_f1(said: npt.NDArray[Any], true: npt.NDArray[Any]) -> float:
+    """Mean F1 over the classes that occur in `true`."""
+    scores = []
+    for each in np.unique(true):
+        hits = ((said == each) & (true == each)).sum()
+        scores.append(2.0 * hits / max((said == each).sum() + (true == each).sum(), 1))
+    return float(np.mean(scores)) if scores else float("nan")
 
 
 def _in_order(said: npt.NDArray[Any], wanted: npt.NDArray[Any], heard: npt.NDArray[np.bool_]) -> float:

@@ -75,7 +75,7 @@ class Fitting(LightningModule):
         super().__init__()
         torch.manual_seed(recipe.seed)
         self.recipe, self.windows, self.loaders = recipe, windows, loaders
-        self.model = SpeechQualityNet(recipe.size, *windows.feature_statistics())
+        self.model = models.build(recipe.size, *windows.feature_statistics())
         self.average = AveragedModel(self.model, avg_fn=_average_with(recipe.average_decay), use_buffers=True)
         self.average.requires_grad_(False)
         self.task_weights = task_weights

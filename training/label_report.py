@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from livemos.training import labels
-from livemos.training.causes import Columns, find_causes
+from livemos.training.causes import find_causes
 from livemos.training.damages import CAUSES
+from livemos.training.effects import Columns
 from livemos.training.tables import read_all_columns
 
 _EDGES = np.arange(1.0, 5.01, 0.5)

@@ -145,7 +145,8 @@ def _conferencing_speech(models: Path) -> tuple[Any, Any]:
     from livemos.training.teachers.conferencing_speech import load_conferencing_speech
 
     torch.set_num_threads(1)
-    return tuple(load_conferencing_speech(models / file, 1 + k) for k, file in enumerate(LABELERS["cs22"].models))
+    first, second = LABELERS["cs22"].models
+    return load_conferencing_speech(models / first, 1), load_conferencing_speech(models / second, 2)
 
 
 @lru_cache(maxsize=1)

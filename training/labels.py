@@ -2,9 +2,10 @@
 
 MOS starts from PESQ-WB (ITU-T P.862.2) against the clean reference. PESQ's output mapping flattens the bottom, so its
 inverse is taken first (P.862.2 eq. 1) and a straight line leads to a listener's scale. What PESQ aligns away, linear
-colour and level, is taken off by formula, and noise that was in the source recording counts too. The dimensions come
-from the simulator's truth alone. Each formula is a judgement, written down here once; docs/model.md says how they were
-chosen.
+colour and level, is taken off by formula, and noise that was in the source recording counts too. Where reference-free
+teachers heard the table they share in the label (training/blend.py). The dimensions come from the simulator's truth,
+coloration also from what codecs, suppressors, speech-correlated noise and clipping cost. Each formula is a judgement,
+written down here once; docs/model.md says how they were chosen.
 """
 
 from __future__ import annotations
@@ -14,17 +15,23 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from livemos.training.damages import DAMAGES
+from livemos.training import blend
+from livemos.training.damages import CAUSES, DAMAGES
+from livemos.training.effects import effects_on
 
 Array = npt.NDArray[np.float64]
 
-# line from the unmapped PESQ scale to MOS: clean 4.5, noise at 10 dB 2.4, at 0 dB 1.8
+# line from the unmapped PESQ scale to MOS: clean is 4.5, and the slope is the ratio of the deviations of Distill-MOS
+# and of the unmapped scale over the clips that both heard (`livemos train labels` prints it: 0.62)
 MOS_OFFSET, MOS_SLOPE = 1.7, 0.62
 LEVEL_RANGE_DBOV = (-36.0, -16.0)  # inside it a listener does not mark the level down
 _LEVEL_PENALTY_PER_DB = 0.045
 # a narrow band costs more than PESQ says beside wide-band speech, any colour beyond 3.5 dB costs something
 _COLOUR_FREE_DB, _COLOUR_PENALTY_PER_DB, _COLOUR_PENALTY_LIMIT = 3.5, 0.055, 0.6
 _SOURCE_SNR_DB, _SOURCE_PENALTY_PER_DB = 36.0, 0.03
+CLEAN_MOS = 4.5
+_LEAST_HEARD_RATIO = 0.05  # below it a window is a pause that says nothing
+_PAUSE_WEIGHT = 0.2  # of a window with hardly any speech, beside 1 of one full of it
 
 
 def unmapped_pesq(pesq_wb: Array) -> Array:
@@ -72,13 +79,20 @@ def coloration(colour: Array) -> Array:
     return np.asarray(1.0 + 3.8 * np.exp(-colour / 11.0))
 
 
+def roughness(lost_mos: Array) -> Array:
+    """Coloration of a voice that was worked on, from the MOS that this cost: 4.8 for none, 3.4 for 1, 2.0 for 2."""
+    return np.asarray(np.clip(4.8 - 1.4 * lost_mos, 1.0, 5.0))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Targets:
     """What a batch of clips shall give, all float32, before the level has its say. C clips, W windows.
 
     mos: (C,) of the clip and window_mos: (C, W), at a comfortable level; NaN where there is no speech.
     noisiness, discontinuity, speech_ratio: (C, W); coloration: (C,); level_dbov: (C,). `window_weight`: (C, W), how
-    much a window says about quality, 0 in pauses.
+    much a window says about quality, least in pauses, 0 where there is no speech at all. effects: (C, 8), MOS that each
+    of CAUSES took off, level left out. touched: (C, W), False in windows that a local damage spared. asked: (C,), True
+    where reference-free teachers share in the label.
     """
 
     mos: npt.NDArray[np.float32]
@@ -89,6 +103,9 @@ class Targets:
     coloration: npt.NDArray[np.float32]
     level_dbov: npt.NDArray[np.float32]
     speech_ratio: npt.NDArray[np.float32]
+    effects: npt.NDArray[np.float32]
+    touched: npt.NDArray[np.bool_]
+    asked: npt.NDArray[np.bool_]
 
 
 def make_targets(columns: dict[str, npt.NDArray[np.generic]]) -> Targets:
@@ -98,20 +115,33 @@ def make_targets(columns: dict[str, npt.NDArray[np.generic]]) -> Targets:
     colour_penalty = np.clip(_COLOUR_PENALTY_PER_DB * (colour - _COLOUR_FREE_DB), 0.0, _COLOUR_PENALTY_LIMIT)
     source_penalty = np.clip(_SOURCE_PENALTY_PER_DB * (_SOURCE_SNR_DB - value["source_snr_db"]), 0.0, 0.3)
     mos = np.clip(mos_from_pesq(value["pesq_wb"]) - colour_penalty - source_penalty, 1.0, 5.0)
+    opinion = blend.ask(columns, mos) if "severities" in columns else None
     local = np.isin(columns["ladder"], LOCAL_KINDS)
-    window_mos = _spread(mos, value, local)
-    speech_ratio = value["speech_ratio"]
-    present = np.isfinite(mos)[:, None] & (speech_ratio >= 0.15)
+    window_apart = np.zeros_like(value["speech_ratio"])
+    if opinion is not None:
+        trust = blend.pesq_trust(columns)
+        mos, stretch = blend.restored(mos, trust * mos + (1.0 - trust) * opinion.clip, columns["damages"] == "[]")
+        window_apart = stretch * (1.0 - trust)[:, None] * opinion.window
+    window_mos = np.clip(_spread(mos, value, local) + window_apart, 1.0, 5.0)
+    # what is silent in the middle of a word is no speech, however much of it was said
+    heard_ratio = value["speech_ratio"] * (1.0 - np.clip(value["gap_ratio"], 0.0, 1.0))
+    present = np.isfinite(mos)[:, None] & (heard_ratio >= _LEAST_HEARD_RATIO)
+    weight = _PAUSE_WEIGHT + (1.0 - _PAUSE_WEIGHT) * value["speech_ratio"]
+    effects = effects_on(mos, columns, CLEAN_MOS)
+    voice = effects[:, CAUSES.index("codec")] + 0.5 * effects[:, CAUSES.index("clipping")]
     single = np.float32
     return Targets(
         mos=mos.astype(single),
         window_mos=window_mos.astype(single),
-        window_weight=np.where(present, speech_ratio, 0.0).astype(single),
+        window_weight=np.where(present, weight, 0.0).astype(single),
         noisiness=noisiness(value["noise_db"]).astype(single),
         discontinuity=discontinuity(value["gap_ratio"]).astype(single),
-        coloration=coloration(colour).astype(single),
+        coloration=np.minimum(coloration(colour), roughness(voice)).astype(single),
         level_dbov=value["level_dbov"].astype(single),
-        speech_ratio=speech_ratio.astype(single),
+        speech_ratio=heard_ratio.astype(single),
+        effects=effects.astype(single),
+        asked=np.zeros(len(mos), np.bool_) if opinion is None else opinion.asked,
+        touched=~(local & (value["member"] > 0))[:, None] | (value["gap_ratio"] > 0.01),
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from livemos.training.models.conformer import OUTPUTS
+from livemos.training.models.base import OUTPUTS
 from livemos.training.probes import ProbeResult
 
 

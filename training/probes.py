@@ -20,7 +20,7 @@ from livemos.training.damages.channel import Clipping, Telephone
 from livemos.training.damages.track import Damage, Track
 from livemos.training.damages.transmission import Transmission
 from livemos.training.levels import active_level_dbov, gain
-from livemos.training.models.conformer import OUTPUTS
+from livemos.training.models.base import OUTPUTS
 from livemos.training.sources import Library, Recording
 
 Score = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]  # features (B, T, F) -> outputs (B, K)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from livemos.training.models import Size
 from livemos.training.models.conformer import ConformerSize
 from livemos.training.objectives import Weights
 
@@ -26,5 +27,6 @@ class Recipe:
     gain_db: float  # augmentation, both ways
     evaluate_every_steps: int
     damage_set: str = "first"  # of livemos.training.damages.DAMAGE_SETS
-    size: ConformerSize = field(default_factory=ConformerSize)
+    size: Size = field(default_factory=ConformerSize)
     weights: Weights = field(default_factory=Weights)
+    learned_task_weights: bool = False  # homoscedastic, objectives.TaskWeights

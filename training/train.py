@@ -24,8 +24,9 @@ from livemos.agent.errors import ConfigError
 from livemos.agent.features import LogMel
 from livemos.training import checkpoint as store
 from livemos.training.batches import Windows
-from livemos.training.evaluate import judge
+from livemos.training.evaluate import calibrate_spread, judge
 from livemos.training.fitting import Fitting
+from livemos.training.objectives import make_task_weights
 from livemos.training.recipe import Recipe
 from livemos.training.simulator import FAMILY_CLIPS
 from livemos.training.tables import read_sources, read_table
@@ -202,13 +203,12 @@ def fit(
     report: Report,
     *,
     machine: Machine | None = None,
-    task_weights: nn.Module | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> Path:
     """Train on the tables in `work`, from its latest checkpoint where there is one; the final model's path.
 
     `report(step, terms)` after each step, in the first process alone. Writes work/<recipe>/{latest.pt, model.pt,
-    log.jsonl, tensorboard/}. task_weights: see `Fitting`. Raises ConfigError.
+    log.jsonl, tensorboard/}. Raises ConfigError.
     """
     machine = machine or Machine()
     if recipe.batch_families % machine.devices:
@@ -221,6 +221,7 @@ def fit(
     front_end = LogMel()
     windows = Windows.of(read_table(work / "train", recipe.train_families), front_end)
     validation = Windows.of(read_table(work / "val", recipe.validation_families), front_end)
+    task_weights = make_task_weights(learned=recipe.learned_task_weights)
     fitting = Fitting(recipe, windows, task_weights=task_weights, loaders=machine.loaders)
     keeper = Keeper(folder, recipe, validation, report, machine.checkpoint_every_steps)
     resumed = _resumable(folder / store.LATEST, recipe)
@@ -229,9 +230,11 @@ def fit(
         trainer = _make_trainer(recipe, machine, strategy, [keeper, *callbacks], folder, resumed)
         trainer.fit(fitting, ckpt_path=resumed)
     if trainer.is_global_zero:
-        facts = keeper.facts or judge(fitting.averaged(), validation).as_facts()
+        model = fitting.averaged()
+        inside = calibrate_spread(model, validation)
+        facts = judge(model, validation).as_facts() | {"inside_90": round(inside, 4)}
         facts |= {"recipe": recipe.name, "version": recipe.version, "seed": recipe.seed, "steps": recipe.steps}
         facts["sources"] = read_sources(work / "train")
         facts |= {"train_clips": recipe.train_families * FAMILY_CLIPS, "front_end": front_end.parameters()}
-        store.save_model(folder / store.FINAL, fitting.averaged(), recipe.size, facts)
+        store.save_model(folder / store.FINAL, model, recipe.size, facts)
     return folder / store.FINAL

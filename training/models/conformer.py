@@ -9,14 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from livemos.kernels.operators import attentive_stats_pool
-
-OUTPUTS = ("mos", "noisiness", "coloration", "discontinuity", "loudness", "speech_ratio", "mos_std")
-_LOG_VARIANCE_RANGE = (-6.0, 1.5)  # mos_std from 0.05 to 2.1
+from livemos.training.models.base import SpeechQualityNet
+from livemos.training.models.stem import Stem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,63 +103,24 @@ class ConformerBlock(nn.Module):
         return normed
 
 
-class Stem(nn.Module):
-    """Two strided 2-D convolutions, four times fewer frames and bands: (B, T, F) -> (B, about T / 4, D)."""
-
-    def __init__(self, size: ConformerSize) -> None:
-        super().__init__()
-        channels = size.stem_channels
-        self.convolutions = nn.Sequential(
-            nn.Conv2d(1, channels, 3, stride=2, padding=1, bias=False),
-            nn.BatchNorm2d(channels),
-            nn.ReLU(),
-            nn.Conv2d(channels, channels, 3, stride=2, padding=1, groups=channels, bias=False),
-            nn.Conv2d(channels, 2 * channels, 1, bias=False),
-            nn.BatchNorm2d(2 * channels),
-            nn.ReLU(),
-        )
-        self.project = nn.Linear(2 * channels * (-(-size.mel_bands // 4)), size.width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        maps = self.convolutions(x[:, None])  # (B, 2 C, T / 4, F / 4)
-        projected: Tensor = self.project(maps.transpose(1, 2).flatten(2))
-        return projected
-
-
-class SpeechQualityConformer(nn.Module):
-    """log-mel (B, T, F) float32 -> (B, 7) in the order and the units of OUTPUTS.
-
-    feature_mean, feature_deviation: (F,), of the training features; they belong to the model and leave with it.
-    """
+class SpeechQualityConformer(SpeechQualityNet):
+    """Stem and Conformer blocks."""
 
     def __init__(self, size: ConformerSize, feature_mean: Tensor, feature_deviation: Tensor) -> None:
-        super().__init__()
-        self.feature_mean: Tensor
-        self.feature_deviation: Tensor
-        self.register_buffer("feature_mean", feature_mean)
-        self.register_buffer("feature_deviation", feature_deviation)
-        self.stem = Stem(size)
-        self.blocks = nn.ModuleList(ConformerBlock(size) for _ in range(size.blocks))
-        self.layer_scores = nn.Parameter(torch.zeros(size.blocks + 1))
-        self.score = nn.Sequential(nn.Linear(size.width, 32), nn.Tanh(), nn.Linear(32, 1))
-        self.head = nn.Sequential(
-            nn.Linear(2 * size.width, size.head_width),
-            nn.SiLU(),
-            nn.Dropout(size.dropout),
-            nn.Linear(size.head_width, 6),
+        super().__init__(
+            feature_mean,
+            feature_deviation,
+            width=size.width,
+            layers=size.blocks + 1,
+            head_width=size.head_width,
+            dropout=size.dropout,
         )
-        self.spread = nn.Sequential(nn.Linear(2 * size.width, 32), nn.SiLU(), nn.Linear(32, 1))
+        self.stem = Stem(mel_bands=size.mel_bands, channels=size.stem_channels, width=size.width)
+        self.blocks = nn.ModuleList(ConformerBlock(size) for _ in range(size.blocks))
 
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, T, F) -> (B, 7)."""
-        layers = [self.stem((features - self.feature_mean) / self.feature_deviation)]
+    def layers(self, normalised: Tensor) -> list[Tensor]:
+        """The stem's frames and those of each block."""
+        layers = [self.stem(normalised)]
         for block in self.blocks:
             layers.append(block(layers[-1]))
-        shares = torch.softmax(self.layer_scores, dim=0)
-        mixed = sum(share * layer for share, layer in zip(shares.unbind(), layers, strict=True))
-        assert isinstance(mixed, Tensor)  # for the type checker: sum() of no layers would be 0
-        pooled = attentive_stats_pool(mixed, self.score(mixed).squeeze(-1))  # (B, 2 D)
-        heads = torch.sigmoid(self.head(pooled))
-        # a model that may excuse its errors stops learning from them: the spread reads, it does not shape
-        log_variance = self.spread(pooled.detach()).clamp(*_LOG_VARIANCE_RANGE)
-        return torch.cat([1.0 + 4.0 * heads[:, :5], heads[:, 5:], torch.exp(0.5 * log_variance)], dim=1)
+        return layers

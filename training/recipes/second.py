@@ -1,12 +1,12 @@
 """The second data set, wider than the first.   livemos train label --data DIR --work DIR --recipe second
 
-40,000 clips of 7 s = 78 h, simulated and labelled at about 0.15 s a clip and core: 100 core-minutes; kept labels
-(--kept training/labels_data) leave 40 of them. Sizes of the run are those that were tried with the first recipe,
-scaled to the data: 12,000 steps of 8 families x 4 clips x 4 windows = 9.6 passes.
+24,576 clips of 7 s = 48 h, simulated and labelled at about 0.2 s a clip and core; kept labels (--kept
+training/labels_data) leave 20 core-minutes. 12,000 steps of 8 families x 4 clips x 4 windows = 15.6 passes.
 """
 
 from __future__ import annotations
 
+from livemos.training.models.convolutional import ConvolutionalSize
 from livemos.training.recipe import Recipe
 
 RECIPE = Recipe(
@@ -24,4 +24,5 @@ RECIPE = Recipe(
     gain_db=6.0,
     evaluate_every_steps=500,
     damage_set="second",
+    size=ConvolutionalSize(stem_channels=16),
 )

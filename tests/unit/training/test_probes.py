@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from livemos.training.command import app
-from livemos.training.models.conformer import OUTPUTS
+from livemos.training.models.base import OUTPUTS
 from livemos.training.probe_report import write_csv
 from livemos.training.probes import ORDERS, ProbeResult, probe
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from livemos.agent.errors import ConfigError
 from livemos.training import checkpoint
@@ -189,24 +189,14 @@ def test_a_checkpoint_is_replaced_whole(recipe: Recipe, place: Path, monkeypatch
 def test_weights_of_the_loss_are_learnt_and_kept_out_of_the_model(recipe: Recipe, place: Path) -> None:
     """Weights between the terms belong to the run; a bundle that carried them could not be loaded."""
 
-    class Scales(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.log = nn.Parameter(torch.zeros(5))
-
-        def forward(self, terms: dict[str, Tensor]) -> Tensor:
-            losses = torch.stack([terms[name] for name in ("clip", "window", "contrast", "dimension", "presence")])
-            return (losses * torch.exp(-self.log) + self.log).sum()
-
-    scales = Scales()
-    weights, _ = run(recipe, place, task_weights=scales)
-    assert bool((scales.log != 0).all())
+    learning = replace(recipe, learned_task_weights=True)
+    weights, _ = run(learning, place)
     assert not any("task" in name for name in weights)
     state = checkpoint.load(place / recipe.name / checkpoint.LATEST)["state_dict"]
-    assert torch.equal(state["task_weights.log"], scales.log)
-    fresh = Scales()
-    run(recipe, place, task_weights=fresh)
-    assert torch.equal(fresh.log, scales.log)
+    learned = state["task_weights.log_variance"]
+    assert bool((learned != 0).all())
+    plain, _ = run(replace(recipe, name="plain"), place)
+    assert any(not torch.equal(value, plain[name]) for name, value in weights.items())
 
 
 def test_curves_are_written_for_tensorboard_where_it_is_installed(
