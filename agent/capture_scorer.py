@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from livemos.agent.bundle import load_bundle
 from livemos.agent.clock import ManualClock
+from livemos.agent.disagreement import Disagreement
 from livemos.agent.engine import make_engine
 from livemos.agent.pipeline import segment_score
 from livemos.agent.reasons import Reason
@@ -51,6 +53,20 @@ class CaptureStream:
     segments: list[SegmentScore] = field(default_factory=list)
     events: list[SourceEvent] = field(default_factory=list)
     clip: ClipScore | None = None
+    disagreement: Disagreement = field(default_factory=Disagreement)
+
+    def note(self, kind: EventKind, detail: str, unix_seconds: float) -> None:
+        """Keep an event."""
+        source_id = self.description.source_id
+        self.events.append(
+            SourceEvent(source_id=source_id, kind=kind, unix_seconds=round(unix_seconds, 9), detail=detail)
+        )
+
+
+class _Waiting(NamedTuple):
+    found: CaptureStream
+    due: DueSegment
+    network_mos: float | None
 
 
 class CaptureScorer:
@@ -98,7 +114,7 @@ class _ScoringSink:
         self.scorer, self.clock = scorer, clock
         self.streams: list[CaptureStream] = []
         self._bank = RingBank(STREAMS_AT_ONCE)
-        self._waiting: list[tuple[CaptureStream, DueSegment]] = []
+        self._waiting: list[_Waiting] = []
         self._segments = np.empty((_BATCH_SEGMENTS, SEGMENT_SAMPLES), np.float32)
 
     def open(self, description: StreamDescription, *, wait_when_full: bool = False) -> _Writer:
@@ -114,7 +130,8 @@ class _ScoringSink:
         """Copy what is due; a full batch is scored."""
         while stream.due():
             due = stream.take(self._segments[len(self._waiting)])
-            self._waiting.append((found, due))
+            # the network's MOS of now: the segment is scored when its batch is full
+            self._waiting.append(_Waiting(found, due, found.media.recent_network_mos))
             if len(self._waiting) == _BATCH_SEGMENTS:
                 self.flush()
 
@@ -126,20 +143,21 @@ class _ScoringSink:
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return
-        concealed = np.array([due.concealed_ratio for _, due in waiting], np.float32)
+        concealed = np.array([each.due.concealed_ratio for each in waiting], np.float32)
         scores = self.scorer.score(self._segments[: len(waiting)], concealed)
-        for row, (found, due) in enumerate(waiting):
-            found.segments.append(
-                segment_score(
-                    scores,
-                    row,
-                    source_id=found.description.source_id,
-                    segment_index=due.segment_index,
-                    ready_unix_seconds=due.ready_monotonic_seconds,
-                    concealed_ratio=due.concealed_ratio,
-                    model_id=self.scorer.model.model_id,
-                )
+        for row, (found, due, network_mos) in enumerate(waiting):
+            score = segment_score(
+                scores,
+                row,
+                source_id=found.description.source_id,
+                segment_index=due.segment_index,
+                ready_unix_seconds=due.ready_monotonic_seconds,
+                concealed_ratio=due.concealed_ratio,
+                model_id=self.scorer.model.model_id,
             )
+            found.segments.append(score)
+            if (parted := found.disagreement.heard(score, network_mos)) is not None:
+                found.note(*parted, score.ready_unix_seconds)
 
     def finish(self) -> None:
         """Score the rest and sum up each stream."""
@@ -179,12 +197,7 @@ class _Writer:
 
     def event(self, kind: EventKind, detail: str) -> None:
         """Kept with the capture's time."""
-        now = self._sink.clock.unix()
-        self._found.events.append(
-            SourceEvent(
-                source_id=self._found.description.source_id, kind=kind, unix_seconds=round(now, 9), detail=detail
-            )
-        )
+        self._found.note(kind, detail, self._sink.clock.unix())
 
     def close(self, detail: str = "") -> None:
         """Score to the end."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from livemos.agent.clock import Clock
+from livemos.agent.disagreement import Disagreement
 from livemos.agent.errors import CapacityError
 from livemos.agent.hub import Hub
 from livemos.agent.metrics import Metrics
@@ -52,6 +53,7 @@ class _Entry:
     media: MediaStatistics = field(default_factory=MediaStatistics)
     detail: str = ""
     failure_event_monotonic_seconds: float = -math.inf
+    disagreement: Disagreement = field(default_factory=Disagreement)
 
 
 class PipelineWriter:
@@ -67,6 +69,10 @@ class PipelineWriter:
         if self._entry.state is StreamState.WAITING:
             self.state(StreamState.ACTIVE)
         self._entry.stream.write(block)
+
+    def wanted_samples(self) -> float:
+        """How many more samples at 16 kHz until a segment is due."""
+        return self._entry.stream.wanted_samples()
 
     def media(self, statistics: MediaStatistics) -> None:
         """Replace the packet statistics."""
@@ -223,6 +229,9 @@ class Pipeline:
                 model_id=score.model_id,
             )
         )
+        parted = entry.disagreement.heard(score, entry.media.recent_network_mos)
+        if parted is not None:
+            self.publish_event(score.source_id, *parted)
         self._metrics.count_segment(score.reason)
         self._metrics.score_latency_seconds.observe(max(0.0, now - segment.ready_monotonic_seconds))
         failed = score.reason is Reason.OVERLOADED or score.reason is Reason.MODEL_ERROR

@@ -16,6 +16,7 @@ class Reason(Enum):
     TOO_MUCH_CONCEALED = "too_much_concealed"  # most of the segment was made up by the receiver
     UNSUPPORTED_CODEC = "unsupported_codec"  # media arrives that nothing here decodes, or no payload map names it
     ENCRYPTED = "encrypted"  # media arrives that cannot be decrypted
+    CUT = "cut"  # the capture did not keep whole packets (snaplen)
     BAD_AUDIO = "bad_audio"  # NaN, infinite or constant samples
     OVERLOADED = "overloaded"  # the segment was refused for want of time or room
     MODEL_ERROR = "model_error"  # the engine failed or answered with a non-finite value

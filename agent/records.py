@@ -57,6 +57,9 @@ class EventKind(Enum):
     MEDIA_RATE_RESTORED = "media_rate_restored"
     CAPTURE_LOSS = "capture_loss"
     DECRYPTION_FAILED = "decryption_failed"
+    DISAGREEMENT = "disagreement"
+    DISAGREEMENT_ENDED = "disagreement_ended"
+    BYTE_ORDER_SUSPECTED = "byte_order_suspected"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +108,10 @@ class MediaStatistics:
     recovered_packets: int | None = None  # lost, but heard through in-band FEC or RED
     stray_packets: int | None = None  # of this SSRC, but of no sequence of it
     rfc_jitter_seconds: float | None = None  # without exclusions, to compare with RTCP
+    recent_network_mos: float | None = None  # of the last 5 s
+    remote_lost_ratio: float | None = None  # what the far receiver last said of the stream (RTCP RR), never believed
+    remote_jitter_seconds: float | None = None
+    remote_mos: float | None = None  # listening quality by RTCP XR
     clock_drift_ppm: float | None = None  # the sender's clock against this one; positive: the sender is fast
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from livemos.agent.records import AudioBlock, EventKind, Samples
 from livemos.agent.rtp.ingest import PacketRun, Steady
 from livemos.agent.rtp.media_rate import MediaRate
+from livemos.agent.rtp.network_quality import NetworkQuality
 from livemos.agent.rtp.payload_map import PayloadMap, Role
 from livemos.agent.rtp.playout import PROFILES, Arrival, Playout
 from livemos.agent.rtp.sequence import Placed
@@ -36,6 +37,7 @@ class Listener:
         self.profile = profile
         self.timeline = MediaTimeline(payload_map, concealment=concealment)
         self.rate = MediaRate()
+        self.quality = NetworkQuality()
         self.playout = Playout(shape) if shape is not None else None
         self.events: list[SessionEvent] = []
         self.late_packets = self.recovered_red = 0

@@ -9,19 +9,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from livemos.agent.records import AudioBlock, EventKind, MediaStatistics
-from livemos.agent.rtp import network_mos
 from livemos.agent.rtp.clock_drift import ClockDrift
 from livemos.agent.rtp.ingest import PacketRun, Steady
 from livemos.agent.rtp.jitter import InterarrivalJitter
 from livemos.agent.rtp.listener import Listener
+from livemos.agent.rtp.network_quality import Counts
 from livemos.agent.rtp.packet import Packet
 from livemos.agent.rtp.payload_map import PayloadMap, Role
 from livemos.agent.rtp.playout import IDEAL
 from livemos.agent.rtp.redundancy import RedundancyError, parse_blocks
+from livemos.agent.rtp.rtcp import RemoteReport, RemoteVoipMetrics
 from livemos.agent.rtp.sequence import Placed, SequenceTracker
 from livemos.agent.rtp.timeline import SessionEvent
 from livemos.agent.rtp.wraparound import difference16, difference32
 
+LONGEST_REMOTE_JITTER_SECONDS = 10.0  # more is a broken receiver's figure, and is left out
 _DRIFT_SECONDS = 1.0  # how often held packets learn of the sender's drift
 
 
@@ -73,6 +75,10 @@ class RtpSession:
         self._drift_ppm = 0.0  # as held packets know it
         self._drift_asked_seconds = 0.0
         self._invalid_redundancy = 0
+        self._remote_lost_ratio: float | None = None
+        self._remote_jitter_seconds: float | None = None
+        self._remote_mos: float | None = None
+        self._newest_seconds = 0.0  # when the newest packet came
         self._interval = (0, 0)  # expected and unique packets at the last call of `interval`
 
     @property
@@ -117,7 +123,12 @@ class RtpSession:
             self._measure_jitter(placed)
             for listener in self._listeners:
                 listener.offer(placed, drift_ppm=self._drift_ppm)
-        return blocks + self._advance(Listener.play, arrival_monotonic_seconds)
+        blocks += self._advance(Listener.play, arrival_monotonic_seconds)
+        self._newest_seconds = arrival_monotonic_seconds
+        if arrival_monotonic_seconds >= self._first.quality.next_note_seconds:
+            for listener in self._listeners:
+                listener.quality.note(arrival_monotonic_seconds, self._counts(listener))
+        return blocks
 
     def tick(self, now_monotonic_seconds: float) -> list[AudioBlock]:
         """Blocks whose wait for a missing packet, or for their playout, has ended."""
@@ -176,7 +187,14 @@ class RtpSession:
             marker=False,
         )
         self._drift_last = self._sequence.highest, self._last_audio.timestamp
-        return [self._first.play_run(run)]
+        block = self._first.play_run(run)
+        self._newest_seconds = arrivals[-1]
+        quality, counts = self._first.quality, self._counts(self._first)
+        if arrivals[-1] >= quality.next_note_seconds:
+            for behind, arrival in zip(range(count - 1, -1, -1), arrivals, strict=True):
+                if arrival >= quality.next_note_seconds:
+                    quality.note(arrival, replace(counts, expected=counts.expected - behind))
+        return [block]
 
     def _unpack(self, placed: Placed) -> Placed:
         """The primary payload of a RED packet; what it repeats of packets that never came waits in their place."""
@@ -204,6 +222,21 @@ class RtpSession:
             for listener in self._listeners:
                 listener.offer_recovered(replace(placed, extended=number, packet=again, restarted=False))
         return replace(placed, packet=replace(packet, payload_type=primary.payload_type, payload=primary.payload))
+
+    def hear_remote(self, report: RemoteReport | RemoteVoipMetrics) -> None:
+        """Keep what the far side says of this stream, to be shown beside our own figures and never mixed with them."""
+        if isinstance(report, RemoteVoipMetrics):
+            self._remote_mos = report.mos_lq
+            return
+        self._remote_lost_ratio = report.fraction_lost_ratio
+        jitter_seconds = report.jitter_ticks / self._clock_rate_hz if self._clock_rate_hz else None
+        absurd = jitter_seconds is None or jitter_seconds > LONGEST_REMOTE_JITTER_SECONDS
+        self._remote_jitter_seconds = None if absurd else jitter_seconds
+
+    def capture_lost(self) -> None:
+        """This machine lost packets of the stream: what is missing now says nothing about the network."""
+        for listener in self._listeners:
+            listener.quality.void(self._newest_seconds)
 
     def stalled(self) -> None:
         """Nothing arrives any more: neither rate nor jitter is measured over the silence."""
@@ -241,6 +274,7 @@ class RtpSession:
     def statistics(self, index: int = 0) -> MediaStatistics:
         """Of one listener: what came is the same for all, what was heard in time is not."""
         sequence, listener = self._sequence, self._listeners[index]
+        quality, counts, codec = listener.quality, self._counts(listener), self._judged_codec(listener)
         return MediaStatistics(
             codec=listener.timeline.codec,
             received_packets=sequence.unique_packets,
@@ -251,25 +285,28 @@ class RtpSession:
             reordered_packets=sequence.reordered_packets,
             jitter_seconds=self._jitter.seconds if self._clock_rate_hz else None,
             playout_delay_seconds=listener.playout_delay_seconds,
-            network_mos=self._network_mos(listener),
+            network_mos=quality.mos(codec, counts) if codec is not None else None,
+            recent_network_mos=quality.recent_mos(codec, counts) if codec is not None else None,
             discarded_packets=listener.late_packets + listener.timeline.invalid_payloads + self._invalid_redundancy,
             recovered_packets=listener.recovered_packets,
             stray_packets=sequence.stray_packets,
             rfc_jitter_seconds=self._rfc_jitter.seconds if self._clock_rate_hz else None,
             clock_drift_ppm=self._drift.ppm,
+            remote_lost_ratio=self._remote_lost_ratio,
+            remote_jitter_seconds=self._remote_jitter_seconds,
+            remote_mos=self._remote_mos,
         )
 
-    def _network_mos(self, listener: Listener) -> float | None:
-        """Unset without a known codec, and while the media's rate is wrong: loss then says nothing about it."""
-        codec, expected = listener.timeline.codec, self._sequence.expected_packets
-        undescribed = listener.timeline.undescribed_payload_type is not None
-        if codec is None or not expected or listener.rate.state is not None or undescribed:
-            return None
+    def _counts(self, listener: Listener) -> Counts:
         invalid = listener.timeline.invalid_payloads + self._invalid_redundancy
-        missed = max(0, self._sequence.lost_packets - listener.recovered_packets) + listener.late_packets + invalid
-        ratio = min(1.0, missed / expected)
-        bursts = network_mos.burst_ratio(missed, listener.bursts, ratio)
-        return network_mos.network_mos(codec, loss_ratio=ratio, burst_ratio=bursts)
+        lost = max(0, self._sequence.lost_packets - listener.recovered_packets)
+        return Counts(self._sequence.expected_packets, lost + listener.late_packets + invalid, listener.bursts)
+
+    @staticmethod
+    def _judged_codec(listener: Listener) -> str | None:
+        """None without a known codec, and while the media's rate is wrong: loss then says nothing about it."""
+        undescribed = listener.timeline.undescribed_payload_type is not None
+        return None if undescribed or listener.rate.state is not None else listener.timeline.codec
 
     @property
     def media_rate_ratio(self) -> float | None:

@@ -66,6 +66,9 @@ _MEDIA_OPTIONALS = (
     "recovered_packets",
     "stray_packets",
     "clock_drift_ppm",
+    "recent_network_mos",
+    "remote_lost_ratio",
+    "remote_mos",
 )
 
 
@@ -167,6 +170,7 @@ def _media_to_wire(media: MediaStatistics) -> pb.MediaStatistics:
         jitter=None if media.jitter_seconds is None else duration(media.jitter_seconds),
         playout_delay=None if media.playout_delay_seconds is None else duration(media.playout_delay_seconds),
         rfc_jitter=None if media.rfc_jitter_seconds is None else duration(media.rfc_jitter_seconds),
+        remote_jitter=None if media.remote_jitter_seconds is None else duration(media.remote_jitter_seconds),
         **_fields(media, _MEDIA_OPTIONALS),
     )
 
@@ -175,6 +179,7 @@ def _media_from_wire(wire: pb.MediaStatistics) -> MediaStatistics:
     return MediaStatistics(
         jitter_seconds=seconds(wire.jitter) if wire.HasField("jitter") else None,
         rfc_jitter_seconds=seconds(wire.rfc_jitter) if wire.HasField("rfc_jitter") else None,
+        remote_jitter_seconds=seconds(wire.remote_jitter) if wire.HasField("remote_jitter") else None,
         playout_delay_seconds=seconds(wire.playout_delay) if wire.HasField("playout_delay") else None,
         **_set_fields(wire, _MEDIA_OPTIONALS),
     )

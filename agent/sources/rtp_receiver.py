@@ -258,10 +258,19 @@ class RtpReceiver:
             self._counts["invalid_rtcp_packets"] += 1
             return
         for report in reports:
-            sender = self._senders.get((local, report.ssrc))
-            if isinstance(report, SenderReport) and sender is not None and sender.session.clock_rate_hz:
+            sender = self._senders.get((local, report.ssrc)) or self._sender_of(report.ssrc)
+            if sender is None or not sender.session.clock_rate_hz:
+                continue
+            if not isinstance(report, SenderReport):
+                sender.session.hear_remote(report)
+            else:
                 sane = sender.wall.heard(report, sender.session.clock_rate_hz, self._unix())
                 self._counts["sender_reports" if sane else "insane_sender_reports"] += 1
+
+    def _sender_of(self, ssrc: int) -> _Sender | None:
+        """RTCP of its own port, or of the way back, names the stream by its SSRC alone; None where two share it."""
+        found = [sender for (_, other), sender in self._senders.items() if other == ssrc]
+        return found[0] if len(found) == 1 else None
 
     def _place(
         self,

@@ -88,6 +88,10 @@ MEDIA = MediaStatistics(
     stray_packets=5,
     rfc_jitter_seconds=0.0025,
     clock_drift_ppm=-12.5,
+    recent_network_mos=4.25,
+    remote_lost_ratio=0.125,
+    remote_jitter_seconds=0.004,
+    remote_mos=4.0,
 )
 ROLLING = RollingScore(
     source_id="a",

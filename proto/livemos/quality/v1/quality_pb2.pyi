@@ -25,6 +25,7 @@ class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REASON_BAD_AUDIO: _ClassVar[Reason]
     REASON_OVERLOADED: _ClassVar[Reason]
     REASON_MODEL_ERROR: _ClassVar[Reason]
+    REASON_CUT: _ClassVar[Reason]
 
 class EventKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -53,6 +54,9 @@ class EventKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     EVENT_KIND_MEDIA_RATE_RESTORED: _ClassVar[EventKind]
     EVENT_KIND_CAPTURE_LOSS: _ClassVar[EventKind]
     EVENT_KIND_DECRYPTION_FAILED: _ClassVar[EventKind]
+    EVENT_KIND_DISAGREEMENT: _ClassVar[EventKind]
+    EVENT_KIND_DISAGREEMENT_ENDED: _ClassVar[EventKind]
+    EVENT_KIND_BYTE_ORDER_SUSPECTED: _ClassVar[EventKind]
 
 class SourceState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -87,6 +91,7 @@ REASON_ENCRYPTED: Reason
 REASON_BAD_AUDIO: Reason
 REASON_OVERLOADED: Reason
 REASON_MODEL_ERROR: Reason
+REASON_CUT: Reason
 EVENT_KIND_UNSPECIFIED: EventKind
 EVENT_KIND_SOURCE_STARTED: EventKind
 EVENT_KIND_SOURCE_ENDED: EventKind
@@ -112,6 +117,9 @@ EVENT_KIND_MEDIA_RATE_HIGH: EventKind
 EVENT_KIND_MEDIA_RATE_RESTORED: EventKind
 EVENT_KIND_CAPTURE_LOSS: EventKind
 EVENT_KIND_DECRYPTION_FAILED: EventKind
+EVENT_KIND_DISAGREEMENT: EventKind
+EVENT_KIND_DISAGREEMENT_ENDED: EventKind
+EVENT_KIND_BYTE_ORDER_SUSPECTED: EventKind
 SOURCE_STATE_UNSPECIFIED: SourceState
 SOURCE_STATE_WAITING: SourceState
 SOURCE_STATE_ACTIVE: SourceState
@@ -258,7 +266,7 @@ class RollingWindow(_message.Message):
     def __init__(self, window: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., mos: _Optional[float] = ..., mos_std: _Optional[float] = ..., mos_minimum: _Optional[float] = ..., mos_p05: _Optional[float] = ..., noisiness: _Optional[float] = ..., coloration: _Optional[float] = ..., discontinuity: _Optional[float] = ..., loudness: _Optional[float] = ..., scored_segments: _Optional[int] = ..., unscored_segments: _Optional[int] = ..., coverage_ratio: _Optional[float] = ..., speech_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., reason: _Optional[_Union[Reason, str]] = ...) -> None: ...
 
 class MediaStatistics(_message.Message):
-    __slots__ = ("codec", "received_packets", "expected_packets", "lost_packets", "late_packets", "duplicate_packets", "reordered_packets", "jitter", "playout_delay", "network_mos", "discarded_packets", "recovered_packets", "stray_packets", "rfc_jitter", "clock_drift_ppm")
+    __slots__ = ("codec", "received_packets", "expected_packets", "lost_packets", "late_packets", "duplicate_packets", "reordered_packets", "jitter", "playout_delay", "network_mos", "discarded_packets", "recovered_packets", "stray_packets", "rfc_jitter", "clock_drift_ppm", "recent_network_mos", "remote_lost_ratio", "remote_jitter", "remote_mos")
     CODEC_FIELD_NUMBER: _ClassVar[int]
     RECEIVED_PACKETS_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_PACKETS_FIELD_NUMBER: _ClassVar[int]
@@ -274,6 +282,10 @@ class MediaStatistics(_message.Message):
     STRAY_PACKETS_FIELD_NUMBER: _ClassVar[int]
     RFC_JITTER_FIELD_NUMBER: _ClassVar[int]
     CLOCK_DRIFT_PPM_FIELD_NUMBER: _ClassVar[int]
+    RECENT_NETWORK_MOS_FIELD_NUMBER: _ClassVar[int]
+    REMOTE_LOST_RATIO_FIELD_NUMBER: _ClassVar[int]
+    REMOTE_JITTER_FIELD_NUMBER: _ClassVar[int]
+    REMOTE_MOS_FIELD_NUMBER: _ClassVar[int]
     codec: str
     received_packets: int
     expected_packets: int
@@ -289,7 +301,11 @@ class MediaStatistics(_message.Message):
     stray_packets: int
     rfc_jitter: _duration_pb2.Duration
     clock_drift_ppm: float
-    def __init__(self, codec: _Optional[str] = ..., received_packets: _Optional[int] = ..., expected_packets: _Optional[int] = ..., lost_packets: _Optional[int] = ..., late_packets: _Optional[int] = ..., duplicate_packets: _Optional[int] = ..., reordered_packets: _Optional[int] = ..., jitter: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., playout_delay: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., network_mos: _Optional[float] = ..., discarded_packets: _Optional[int] = ..., recovered_packets: _Optional[int] = ..., stray_packets: _Optional[int] = ..., rfc_jitter: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., clock_drift_ppm: _Optional[float] = ...) -> None: ...
+    recent_network_mos: float
+    remote_lost_ratio: float
+    remote_jitter: _duration_pb2.Duration
+    remote_mos: float
+    def __init__(self, codec: _Optional[str] = ..., received_packets: _Optional[int] = ..., expected_packets: _Optional[int] = ..., lost_packets: _Optional[int] = ..., late_packets: _Optional[int] = ..., duplicate_packets: _Optional[int] = ..., reordered_packets: _Optional[int] = ..., jitter: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., playout_delay: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., network_mos: _Optional[float] = ..., discarded_packets: _Optional[int] = ..., recovered_packets: _Optional[int] = ..., stray_packets: _Optional[int] = ..., rfc_jitter: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., clock_drift_ppm: _Optional[float] = ..., recent_network_mos: _Optional[float] = ..., remote_lost_ratio: _Optional[float] = ..., remote_jitter: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., remote_mos: _Optional[float] = ...) -> None: ...
 
 class Rolling(_message.Message):
     __slots__ = ("source_id", "sequence", "segment_index", "end_sample", "ready_time", "windows", "level_dbov", "state", "media", "model_id")
