@@ -30,7 +30,7 @@ LANGUAGE_COLUMNS = (
     *("language", "clips", "speakers", "held_out_clips", "unset", "livemos", "distill_mos", "difference"),
     *("beside_all", "beside_all_low", "beside_all_high"),
 )
-_LEAST_SPEAKERS = 3  # an interval of fewer says nothing
+_LEAST_SPEAKERS = 4  # an interval of fewer says nothing
 ALL = "all"
 
 

@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import scipy.stats
 
 from livemos.training import labels
 from livemos.training.causes import find_evidence
 from livemos.training.damages import CAUSES, DAMAGES
 from livemos.training.evaluation.figures import Row
 from livemos.training.evaluation.scored import DIMENSIONS
-from livemos.training.evaluation.simulation.grouped import Sums, figures_of, ratio
+from livemos.training.evaluation.simulation.grouped import Sums, figures_of, ratio, spearman
 from livemos.training.evaluation.simulation.heldout import Heldout
 from livemos.training.evaluation.statistics import Float
 
@@ -194,6 +193,6 @@ def _follows(said: Float, driver: Float, label: Float, families: np.ndarray, res
     return {
         "values": int(known.sum()),
         **Sums.of(said[known], driver[known], families[known]).row(resamples, ("pearson",)),
-        "spearman": float(scipy.stats.spearmanr(said[known], driver[known])[0]),
-        "label_spearman": float(scipy.stats.spearmanr(label[known], driver[known])[0]),
+        "spearman": spearman(said[known], driver[known]),
+        "label_spearman": spearman(label[known], driver[known]),
     }

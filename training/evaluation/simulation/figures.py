@@ -12,7 +12,7 @@ from livemos.training.damages import CAUSES, DAMAGES
 from livemos.training.evaluation import doubt
 from livemos.training.evaluation.figures import Row
 from livemos.training.evaluation.scored import DIMENSIONS
-from livemos.training.evaluation.simulation.grouped import Sums, figures_of, ratio
+from livemos.training.evaluation.simulation.grouped import Sums, figures_of, ratio, spearman
 from livemos.training.evaluation.simulation.heldout import Heldout
 from livemos.training.evaluation.statistics import Float
 from livemos.training.simulator import FAMILY_CLIPS
@@ -95,9 +95,7 @@ def _clip_row(heldout: Heldout, group: str, name: str, column: str, inside: np.n
     if len(mos) < 5:
         return row
     row |= Sums.of(scores, mos, heldout.families[used]).row(resamples)
-    if np.ptp(scores) > 1e-9:
-        row["spearman"] = float(scipy.stats.spearmanr(scores, mos)[0])
-    row |= {"label_mean": float(mos.mean()), "label_std": float(mos.std())}
+    row |= {"spearman": spearman(scores, mos), "label_mean": float(mos.mean()), "label_std": float(mos.std())}
     if column == "mos":
         for share in (50, 90):
             row[f"inside_{share}"] = doubt.coverage(scores - mos, heldout.mos_std[used], share / 100)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.stats
 
 from livemos.training.evaluation.figures import SEED, Row
 from livemos.training.evaluation.statistics import CONFIDENCE, RESAMPLES, Float
@@ -56,6 +57,13 @@ def figures_of(by_family: Float, figures: dict[str, Figure], resamples: int = RE
             low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
             row |= {f"{name}_low": float(low), f"{name}_high": float(high)}
     return row
+
+
+def spearman(scores: Float, labels: Float) -> float:
+    """Correlation of ranks; NaN where either does not vary."""
+    if not np.ptp(scores) > 1e-9 or not np.ptp(labels) > 1e-9:
+        return float("nan")
+    return float(scipy.stats.spearmanr(scores, labels)[0])
 
 
 def ratio(sums: Float) -> Float:

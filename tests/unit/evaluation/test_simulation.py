@@ -1,0 +1,301 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from typer.testing import CliRunner
+
+from livemos.agent.bundle import load_bundle
+from livemos.agent.engine import make_engine
+from livemos.agent.errors import ConfigError
+from livemos.agent.features import LogMel
+from livemos.agent.records import STRIDE_SAMPLES, SegmentScore
+from livemos.agent.scorer import clip_score
+from livemos.training.causes import find_causes
+from livemos.training.clips import CLIP_SAMPLES
+from livemos.training.damages import DAMAGES
+from livemos.training.evaluation.command import app
+from livemos.training.evaluation.ladder import at_level, lost, white_noise
+from livemos.training.evaluation.simulation import causes, dimensions, figures, heldout, judgement
+from livemos.training.evaluation.simulation.grouped import Sums, figures_of, ratio
+from livemos.training.evaluation.simulation.heldout import CAUSE_NAMES, Heldout
+from livemos.training.simulator import WINDOWS, SimulatedClip, WindowTruth
+from livemos.training.tables import save_columns, truth_columns
+
+SPEAKERS = ("en-ls6081", "en-ls2007", "en-ls7447", "en-ls3436", "en-ls87", "en-ls5322")
+SNR_DB = (60.0, 25.0, 15.0, 5.0)
+LOST = (0.0, 0.05, 0.1, 0.2)
+UNSEEN = next(name for name, kind in DAMAGES.items() if kind.held_out and kind.cause == "loss")
+
+
+def _clip(family: int, member: int, speech: np.ndarray | None, damaged: np.ndarray, kind: str) -> SimulatedClip:
+    """One clip of a noise ladder, a loss ladder, or (speech None) a sound without speech."""
+    windows = np.ones(WINDOWS, np.float32)
+    spoken = speech is not None
+    parameters = {"path": "noise/k20.flac"} if kind == "noise" else {"lost_ratio": LOST[member]}
+    applied = ((kind, parameters),) if member or not spoken else ()
+    return SimulatedClip(
+        family=family,
+        member=member,
+        samples=damaged.astype(np.float32),
+        reference=speech,
+        speaker=f"s{family}" if spoken else "",
+        source_snr_db=45.0 if spoken else float("nan"),
+        source_bandwidth_hz=8_000.0 if spoken else float("nan"),
+        ladder=kind if spoken else "",
+        severity=member / 3,
+        damages=applied,
+        severities=(member / 3,) * len(applied),
+        level_dbov=-26.0,
+        response_db=np.zeros(64, np.float32),
+        truth=WindowTruth(
+            speech_ratio=0.8 * windows * spoken,
+            gap_ratio=windows * (LOST[member] if kind != "noise" and spoken else 0.0),
+            lost_ratio=windows * (LOST[member] if kind != "noise" and spoken else 0.0),
+            clipped_ratio=0 * windows,
+            noise_db=-windows * (SNR_DB[member] if kind == "noise" else 45.0),
+        ),
+    )
+
+
+@pytest.fixture(scope="session")
+def work_folder(clean_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A work folder whose split val holds noise and loss ladders of real speech and one family of noise alone."""
+    rng = np.random.default_rng(5)
+    clips = []
+    for family, speaker in enumerate(SPEAKERS):
+        speech = np.resize(soundfile.read(clean_folder / f"{speaker}.flac", dtype="float32")[0], CLIP_SAMPLES)
+        speech = at_level(speech)
+        for member in range(4):
+            noisy = white_noise(speech, SNR_DB[member], rng)
+            holed = lost(speech, LOST[member], rng, repeat=False)
+            clips.append(_clip(2 * family, member, speech, noisy, "noise"))
+            clips.append(_clip(2 * family + 1, member, speech, np.resize(holed, CLIP_SAMPLES), UNSEEN))
+    hiss = 0.02 * rng.standard_normal((4, CLIP_SAMPLES))
+    clips += [_clip(2 * len(SPEAKERS), member, None, hiss[member], "recorded") for member in range(4)]
+    clips.sort(key=lambda clip: (clip.family, clip.member))
+    folder = tmp_path_factory.mktemp("work") / "val"
+    folder.mkdir()
+    front_end = LogMel()
+    np.save(folder / "00000.features.npy", np.stack([front_end(clip.samples) for clip in clips]).astype(np.float16))
+    save_columns(folder / "00000.table.npz", truth_columns(clips))
+    pesq = [np.nan if clip.reference is None else 4.4 - 0.9 * clip.member for clip in clips]
+    save_columns(folder / "00000.pesq.npz", {"pesq_wb": np.array(pesq, np.float32)})
+    return folder.parent
+
+
+@pytest.fixture(scope="module")
+def judged(work_folder: Path) -> Heldout:
+    return heldout.read_heldout(work_folder, None, lambda clips: None)
+
+
+def _with_scores(table: Heldout, name: str, values: np.ndarray) -> Heldout:
+    return replace(table, scores=table.scores | {name: values})
+
+
+def test_the_command_judges_a_table_and_leaves_tables_pictures_and_a_report(work_folder: Path, tmp_path: Path) -> None:
+    """The product: figures on stdout for programs, and one report for people."""
+    arguments = ["simulation", "--work", str(work_folder), "--out", str(tmp_path), "--resamples", "60"]
+    result = CliRunner().invoke(app, [*arguments, "--format", "csv"], catch_exceptions=False)
+    rows = {row["name"]: row for row in csv.DictReader(io.StringIO(result.stdout)) if row["group"] != "ladder"}
+    assert int(rows["all"]["clips"]) == 48 and int(rows["noise"]["families"]) == 6
+    assert float(rows["all"]["pearson"]) > 0.8, "noise and loss are what the packaged model knows best"
+    report = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert report.count("data:image/png;base64,") == 5 and "Severity ladders" in report
+    for name in ("simulation", "simulation_order", "dimensions", "causes", "simulation_coverage"):
+        assert len((tmp_path / f"{name}.csv").read_text(encoding="utf-8").splitlines()) > 2, name
+        assert (tmp_path / f"{name}.png").exists() or name == "simulation_order"
+
+
+def test_a_clip_is_pooled_as_the_product_pools_it(judged: Heldout) -> None:
+    """What is judged must be the score a user gets, also where a clip holds too little speech for one."""
+    rng = np.random.default_rng(0)
+    speech = rng.uniform(0, 1, (30, WINDOWS)) * rng.choice([0.05, 1.0], (30, 1))
+    mos, std, passed = rng.uniform(1, 5, (30, WINDOWS)), rng.uniform(0.2, 1, (30, WINDOWS)), speech >= 0.3
+    weight = heldout.pooling_weights(speech, passed)
+    refused = 0
+    for row in range(30):
+        segments = [
+            SegmentScore(
+                source_id="",
+                segment_index=k,
+                start_sample=k * STRIDE_SAMPLES,
+                start_unix_seconds=0.0,
+                ready_unix_seconds=0.0,
+                speech_ratio=speech[row, k],
+                **(dict.fromkeys(heldout.DIMENSIONS, mos[row, k]) | {"mos_std": std[row, k]} if passed[row, k] else {}),
+            )
+            for k in range(WINDOWS)
+        ]
+        product = clip_score(segments, 7.0, 16_000, "")
+        refused += product.mos is None
+        if product.mos is None:
+            assert not weight[row].any()
+        else:
+            assert np.average(mos[row], weights=weight[row]) == pytest.approx(product.mos)
+            assert np.sqrt(np.average(std[row] ** 2, weights=weight[row])) == pytest.approx(product.mos_std)
+    assert 0 < refused < 30
+
+
+def test_windows_are_cut_from_the_table_where_the_agent_cuts_them(judged: Heldout, work_folder: Path) -> None:
+    """A window off by a frame would hold another second than its label."""
+    features = np.load(work_folder / "val" / "00000.features.npy")
+    loaded = load_bundle()
+    third = features[5][100:198].astype(np.float32)  # 1.0 s to 2.0 s of the clip
+    answers = make_engine("onnxruntime", loaded).score(third[None])[0]
+    assert judged.outputs["mos"][5, 2] == pytest.approx(float(answers[loaded.manifest.column("mos")]), abs=1e-4)
+    assert judged.outputs["mos"].shape == (52, WINDOWS)
+
+
+def test_a_step_against_the_label_breaks_its_ladder_and_no_other(judged: Heldout) -> None:
+    """In order means: falls where the label falls, and rises where it rises."""
+    perfect = _with_scores(judged, "mos", judged.truth.mos.copy())
+    rows = {(row["group"], row["name"]): row for row in figures.order_rows(perfect, {}, 50)}
+    assert rows["all", "all"]["falling_ratio"] == 1.0 and rows["all", "all"]["ladders"] == 12
+    swapped = judged.truth.mos.copy()
+    swapped[[1, 2]] = swapped[[2, 1]]  # of the first family, a noise ladder
+    rows = {(r["group"], r["name"]): r for r in figures.order_rows(_with_scores(judged, "mos", swapped), {}, 50)}
+    assert rows["ladder", "noise"]["falling_ratio"] == pytest.approx(5 / 6)
+    assert rows["ladder", "noise"]["right_ratio"] == pytest.approx(17 / 18)
+    assert rows["ladder", UNSEEN]["falling_ratio"] == 1.0
+    rising = replace(perfect, truth=replace(judged.truth, mos=-judged.truth.mos))
+    assert next(iter(figures.order_rows(rising, {}, 50)))["right_ratio"] == 0.0
+
+
+def test_unset_clips_are_left_out_and_counted(judged: Heldout) -> None:
+    """A model that refuses its hard clips must not look better for it unnoticed."""
+    mos = judged.scores["mos"].copy()
+    mos[3] = np.nan
+    row = next(iter(figures.clip_rows(_with_scores(judged, "mos", mos), {}, 50)))
+    assert (row["clips"], row["unset"]) == (47, 1)
+    order = next(iter(figures.order_rows(_with_scores(judged, "mos", mos), {}, 50)))
+    assert order["unset_steps"] == 1
+
+
+def test_what_training_never_heard_is_judged_apart(judged: Heldout) -> None:
+    """Held-out generators and recordings are the only proof that a model did not learn the simulator by heart."""
+    repositories = {"noise/k20.flac": "marc-moreaux/kitchen20"}
+    named = {name: inside for group, name, inside in figures.groups(judged, repositories) if group == "unseen"}
+    assert named[UNSEEN].sum() == 24, "member 0 belongs to its ladder"
+    assert named["noise of kitchen20"].sum() == 18
+    assert named["any of these"].sum() == 42 and named["none of these"].sum() == 6
+    without = {name for group, name, _ in figures.groups(judged, {}) if group == "unseen"}
+    assert "noise of kitchen20" not in without
+
+
+def test_the_interval_of_doubt_is_counted_as_promised(judged: Heldout) -> None:
+    """90 % has to mean 90 %, for clips and for seconds."""
+    rng = np.random.default_rng(1)
+    truth = judged.truth.windows["mos"]
+    std = rng.uniform(0.2, 0.8, truth.shape)
+    honest = replace(
+        judged,
+        outputs=judged.outputs | {"mos": truth + std * rng.standard_normal(truth.shape), "mos_std": std},
+        passed=np.ones_like(judged.passed),
+    )
+    kept = {(row["unit"], row["nominal"]): row["coverage"] for row in figures.coverage_rows(honest, 50)}
+    assert kept["window", 0.9] == pytest.approx(0.9, abs=0.04) and kept["window", 0.5] == pytest.approx(0.5, abs=0.06)
+    proud = replace(honest, outputs=honest.outputs | {"mos_std": std / 3})
+    kept = {(row["unit"], row["nominal"]): row["coverage"] for row in figures.coverage_rows(proud, 50)}
+    assert float(str(kept["window", 0.9])) < 0.6
+
+
+def test_a_dimension_that_moves_for_its_cause_alone_shows_so_in_the_matrix(judged: Heldout) -> None:
+    """The matrix is the claim that dimensions mean what they say; it must tell a good one from a mixed-up one."""
+    severity = judged.member / 3
+    noise, loss = severity * (judged.ladder == "noise"), severity * (judged.ladder == UNSEEN)
+    table = _with_scores(_with_scores(judged, "noisiness", 4.5 - 3 * noise), "discontinuity", 4.5 - 3 * noise - loss)
+    rows = list(dimensions.matrix_rows(table, 50))
+    fall = {(row["dimension"], row["cause"]): row["fall"] for row in rows if row["pairs"]}
+    assert fall["noisiness", "noise"] == pytest.approx(2.5) and fall["noisiness", "loss"] == pytest.approx(0.0)
+    verdict = {row["dimension"]: row for row in dimensions.own_against_others(rows)}
+    assert verdict["noisiness"]["others_move_less"] is True
+    assert verdict["discontinuity"]["others_move_less"] is False
+    assert verdict["discontinuity"]["largest_other"] == "noise"
+
+
+def test_a_dimension_follows_what_it_is_named_for(judged: Heldout) -> None:
+    """Noisiness must rise with the SNR of the second, or the name is wrong; on white noise the packaged model does."""
+    rows = {(row["dimension"], row["follows"], row["unit"]): row for row in dimensions.follows_rows(judged, 50)}
+    assert float(str(rows["noisiness", "SNR", "window"]["spearman"])) > 0.5
+    assert rows["noisiness", "SNR", "window"]["label_spearman"] == pytest.approx(1.0, abs=0.01)
+    upside_down = replace(judged, outputs=judged.outputs | {"noisiness": -judged.outputs["noisiness"]})
+    row = next(iter(dimensions.follows_rows(upside_down, 50)))
+    assert row["spearman"] == pytest.approx(-float(str(rows["noisiness", "SNR", "window"]["spearman"])))
+
+
+def test_causes_are_read_by_name_and_judged_by_f1(judged: Heldout) -> None:
+    """A bundle without a cause output is judged all the same; one with it, whatever the order of its columns."""
+    assert set(causes.cause_table(judged).said) == {"lowest dimension", "most frequent"}
+    true = find_causes(judged.columns).cause
+    assert {CAUSE_NAMES[k] for k in true[judged.ladder != ""]} == {"noise", "loss", "none"}
+    told = {
+        f"cause_{name}": np.repeat((true == k)[:, None], WINDOWS, axis=1) * 1.0 for k, name in enumerate(CAUSE_NAMES)
+    }
+    table = causes.cause_table(replace(judged, outputs=judged.outputs | dict(reversed(told.items()))))
+    rows = {row["cause"]: row for row in causes.cause_rows(table, 50) if row["who"] == "livemos"}
+    assert rows["macro"]["f1"] == 1.0 and set(rows) == {"macro", "noise", "loss", "none"}
+    # now every loss is called noise: F1 of loss 0, of noise 2 right / (true + called)
+    noise, loss = CAUSE_NAMES.index("noise"), CAUSE_NAMES.index("loss")
+    wrong = replace(table, said={"livemos": np.where(table.true == loss, noise, table.true)})
+    rows = {row["cause"]: row for row in causes.cause_rows(wrong, 50)}
+    right, called = int((table.true == noise).sum()), int(np.isin(table.true, (noise, loss)).sum())
+    assert rows["loss"]["f1"] == 0.0 and rows["noise"]["f1"] == pytest.approx(2 * right / (right + called))
+    assert rows["macro"]["f1"] == pytest.approx((rows["noise"]["f1"] + 1.0) / 3)
+    assert wrong.confusion("livemos")[loss, noise] == (table.true == loss).sum()
+
+
+def test_an_estimated_snr_is_the_one_whose_label_was_said() -> None:
+    """The evidence shown beside a cause has a unit, and the unit has to be right."""
+    from livemos.training.labels import noisiness
+
+    snr_db = np.array([0.0, 10.0, 20.0, 35.0])
+    np.testing.assert_allclose(causes.snr_from_noisiness(noisiness(-snr_db)), snr_db, atol=0.2)
+
+
+def test_presence_counts_windows_of_the_right_kind(judged: Heldout) -> None:
+    """Noise that is scored and speech that is not are different faults; each is counted against its own windows."""
+    passed = judged.ladder[:, None] != np.full(WINDOWS, "")
+    passed[48, :3] = True  # three windows of noise taken for speech
+    passed[0, :2] = False  # two of speech refused
+    rows = {row["sound"]: row for row in figures.presence_rows(replace(judged, passed=passed), 50)}
+    assert rows["all without speech"]["right_windows"] == 4 * WINDOWS - 3
+    assert rows["recorded"]["windows"] == 4 * WINDOWS
+    assert rows["all speech"]["right_windows"] == 48 * WINDOWS - 2
+
+
+def test_intervals_draw_families_and_figures_are_those_of_all_values() -> None:
+    """Four clips of one voice are one piece of luck: their interval must be that of one value, not of four."""
+    rng = np.random.default_rng(2)
+    labels, families = rng.uniform(1, 5, 200), np.arange(200)
+    scores = labels + rng.normal(0, 0.5, 200)
+    once = Sums.of(scores, labels, families).row(400)
+    assert once["pearson"] == pytest.approx(np.corrcoef(scores, labels)[0, 1])
+    assert once["rmse"] == pytest.approx(np.sqrt(np.mean((scores - labels) ** 2)))
+    assert once["bias"] == pytest.approx((scores - labels).mean())
+    repeated = Sums.of(np.repeat(scores, 4), np.repeat(labels, 4), np.repeat(families, 4)).row(400)
+    assert repeated == {name: pytest.approx(value) for name, value in once.items()}
+    assert once["bias_high"] - once["bias_low"] == pytest.approx(4 * 0.5 / np.sqrt(200), rel=0.25)
+    share = figures_of(np.array([[2.0, 1.0], [2.0, 2.0]]), {"share": ratio}, 50)
+    assert (share["share"], share["share_low"], share["share_high"]) == (0.75, 0.5, 1.0)
+
+
+def test_a_folder_without_a_table_says_what_makes_one(tmp_path: Path) -> None:
+    """The way out is a command, not a traceback."""
+    with pytest.raises(ConfigError, match="livemos train label"):
+        CliRunner().invoke(app, ["simulation", "--work", str(tmp_path)], catch_exceptions=False)
+
+
+def test_the_judgement_holds_every_table_of_the_report(judged: Heldout) -> None:
+    """Sections are built from rows that may be few: a small table must not break the report."""
+    result = judgement.judge(judged, {}, 50)
+    sections = judgement.sections_of(result, judgement.files_of(result))
+    assert len({section.title for section in sections}) == len(sections) >= 9
+    assert all(len(row) == len(section.headings) for section in sections for row in section.rows)
+    assert json.loads(judgement.files_of(result)["simulation.jsonl"].splitlines()[0])["name"] == "all"  # type: ignore[union-attr]
