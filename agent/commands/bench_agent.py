@@ -22,6 +22,7 @@ from livemos.agent.errors import SourceError
 from livemos.agent.segmenter import whole_segments
 from livemos.proto.quality.v1 import quality_pb2, quality_pb2_grpc
 
+_PREPARATION_SECONDS = 1.5  # the generator reads and encodes its clips
 _WARM_UP_SECONDS = 4.0  # streams start, the first segments come; not counted
 _START_SECONDS = 30.0
 
@@ -38,12 +39,23 @@ class _Seen:
 
 
 def measure(
-    streams: int, *, seconds: float, encoding: str, payload_type: int, core: int | None, engine: str
+    streams: int,
+    *,
+    seconds: float,
+    encoding: str,
+    payload_type: int,
+    core: int | None,
+    engine: str,
+    bundle: Path | None = None,
+    clips: Path | None = None,
 ) -> dict[str, object]:
-    """A row of AGENT_COLUMNS but for the codec. Raises SourceError when the agent does not come up."""
+    """A row of AGENT_COLUMNS but for the codec. Raises SourceError when the agent does not come up.
+
+    clips: a folder of FLAC files to play instead of the packaged clip.
+    """
     rtp_port, grpc_port = _free_port(socket.SOCK_DGRAM), _free_port(socket.SOCK_STREAM)
     with (
-        _agent(rtp_port, grpc_port, payload_type, encoding, streams, core, engine) as agent,
+        _agent(rtp_port, grpc_port, payload_type, encoding, streams, core, engine, bundle) as agent,
         grpc.insecure_channel(f"127.0.0.1:{grpc_port}") as channel,
     ):
         stub: Any = quality_pb2_grpc.QualityServiceStub(channel)  # type: ignore[no-untyped-call]  # generated code
@@ -57,21 +69,26 @@ def measure(
                 *(sys.executable, "-m", "livemos.agent.commands.load_generator"),
                 *("--port", str(rtp_port), "--streams", str(streams), "--seconds", str(_WARM_UP_SECONDS + seconds)),
                 *("--encoding", encoding, "--payload-type", str(payload_type)),
+                *(("--clips", str(clips)) if clips is not None else ()),
             ],
             stdout=subprocess.PIPE,
             text=True,
         )
         if core is not None:
             os.sched_setaffinity(generator.pid, os.sched_getaffinity(0) - {core} or {core})
-        time.sleep(_WARM_UP_SECONDS)
+        time.sleep(_PREPARATION_SECONDS + _WARM_UP_SECONDS)
         seen.counting = True
+        rss_before = _rss_mib(agent.pid)
         cpu_before, begun = _cpu_seconds(agent.pid), time.monotonic()
-        sent, _ = generator.communicate()
+        printed, _ = generator.communicate()
+        sent, late_seconds = printed.split()
         measured_seconds = time.monotonic() - begun
         cpu_seconds = _cpu_seconds(agent.pid) - cpu_before
         seen.counting = False
         row = {
             "rss_mib": _rss_mib(agent.pid),
+            "rss_growth_mib": _rss_mib(agent.pid) - rss_before,
+            "generator_late_ms": float(late_seconds) * 1e3,
             "socket_drops": _socket_drops(rtp_port),
         }
         time.sleep(1.0)  # the last rolling scores bring the loss counters
@@ -119,9 +136,18 @@ def _subscribe(call: Any, seen: _Seen) -> None:
 
 @contextlib.contextmanager
 def _agent(
-    rtp_port: int, grpc_port: int, payload_type: int, encoding: str, streams: int, core: int | None, engine: str
+    rtp_port: int,
+    grpc_port: int,
+    payload_type: int,
+    encoding: str,
+    streams: int,
+    core: int | None,
+    engine: str,
+    bundle: Path | None,
 ) -> Iterator[subprocess.Popen[bytes]]:
     environment = {**os.environ, "LIVEMOS_LIMITS__STREAMS": str(streams + 8)}
+    if bundle is not None:
+        environment["LIVEMOS_ENGINE__BUNDLE"] = str(bundle)
     process = subprocess.Popen(
         [sys.executable, "-m", "livemos.agent", "run", "--engine", engine]
         + ["--rtp", f"127.0.0.1:{rtp_port}", "--grpc", f"127.0.0.1:{grpc_port}"]
