@@ -19,6 +19,10 @@ def export(
     check: Annotated[Path | None, typer.Option(help="A bundle to check instead: hashes, format and parity.")] = None,
     name: Annotated[str, typer.Option(help="Name of the model.")] = "livemos-first",
     version: Annotated[str, typer.Option(help="Version of the model.")] = "0.1",
+    calibration: Annotated[
+        Path | None,
+        typer.Option(help="Recordings (wav, flac, 16 kHz) that set the scales of the int8 graph; none: no such graph."),
+    ] = None,
 ) -> None:
     """Export a checkpoint as a bundle, or check one."""
     from livemos.agent.bundle import load_bundle
@@ -26,16 +30,27 @@ def export(
 
     if check is not None:
         bundle = load_bundle(check)
-        worst = require_parity(bundle)
-        typer.echo(
-            f"{check}: {bundle.manifest.model_id} is sound; largest difference from the trained network {worst:.1e}"
-        )
+        differences = require_parity(bundle)
+        typer.echo(f"{check}: {bundle.manifest.model_id} is sound; against the trained network on this machine:")
+        for each in differences:
+            typer.echo(f"  {each.precision:5} {each.rms_mos:.1e} MOS (RMS), {each.max_mos:.1e} at most")
         return
     if checkpoint is None or out is None:
         raise typer.BadParameter("give --checkpoint FILE and --out BUNDLE, or --check BUNDLE")
-    from livemos.export.bundle import export_bundle
+    from livemos.export.bundle import ExportOptions, export_bundle
     from livemos.training.checkpoint import load_model
 
     model, facts = load_model(checkpoint)
-    bundle = export_bundle(model, facts, out, name, version)
+    options = ExportOptions(name=name, version=version, calibration=calibration, report=_report)
+    bundle = export_bundle(model, facts, out, options)
     typer.echo(f"{out}: {bundle.manifest.model_id}, {out.stat().st_size:,} bytes")
+    for spec in bundle.manifest.graphs:
+        on_speech = "" if spec.speech_rms_mos is None else f", {spec.speech_rms_mos:.1e} on other speech"
+        typer.echo(
+            f"  {spec.file:16} {len(bundle.files[spec.file]):>10,} bytes, from the network "
+            f"{spec.rms_mos:.1e} MOS (RMS), {spec.max_mos:.1e} at most{on_speech}"
+        )
+
+
+def _report(step: str) -> None:
+    typer.echo(f"export: {step}", err=True)

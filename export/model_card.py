@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+_FACTS = ("network", "recipe", "seed", "steps", "train_clips", "clips", "pearson", "rmse", "clean_bias")
 _TEXT = """# {name} {version}
 
 Reference-free quality of speech, 1 s at a time: MOS, noisiness, coloration, discontinuity, loudness (1 to 5, higher is
@@ -12,8 +13,7 @@ better), the share of active speech (0 to 1) and the standard deviation of the M
 Licence: Apache-2.0 (weights), trained on CC0, CC BY, Apache, MIT and public domain material.
 
 ## Network
-Log-mel (98 x 64) -> two strided convolutions -> {blocks} Conformer blocks of width {width} -> attention over layers ->
-attentive statistics pooling -> bounded outputs. {parameters:,} weights, {multiply_adds:,} multiply-adds a segment.
+{network} Features: log-mel ({frames} x {bands}). {parameters:,} weights, {multiply_adds:,} multiply-adds a segment.
 
 ## Labels
 No listener's vote was used in training. MOS is PESQ-WB of simulated clips against their clean originals, on the
@@ -40,9 +40,10 @@ gate ({gate}) leaves them unset.
 
 
 def model_card(name: str, version: str, facts: dict[str, Any], counts: dict[str, int], gate: float) -> bytes:
-    """The card's text; `counts`: parameters, multiply_adds, blocks, width. Raises KeyError when a fact is missing."""
+    """The card's text; `counts`: parameters, multiply_adds, frames, bands; the fact "network" is a sentence on it.
+
+    Raises KeyError when a fact is missing.
+    """
     sources = "\n".join(f"- {line}" for line in facts["sources"])
-    fields = {
-        key: facts[key] for key in ("recipe", "seed", "steps", "train_clips", "clips", "pearson", "rmse", "clean_bias")
-    }
+    fields = {key: facts[key] for key in _FACTS}
     return _TEXT.format(name=name, version=version, sources=sources, gate=gate, **counts, **fields).encode()

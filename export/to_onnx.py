@@ -1,4 +1,8 @@
-"""The trained network as one ONNX graph: opset 18, any batch, nothing in it but numbers and operators."""
+"""The trained network as one ONNX graph: opset 18, any batch, nothing in it but numbers and operators.
+
+Pooling is one node, `livemos::AttentiveStatsPool`, with a function of that name in the same file. Whatever network the
+checkpoint holds: only its inputs and outputs are known here.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,14 @@ import warnings
 from typing import Any
 
 import onnx
+import onnx.inliner
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from livemos.training.models.conformer import SpeechQualityConformer
+from livemos.agent.errors import BundleError
+from livemos.export.pooling_function import pooling_function
+from livemos.kernels.asp.onnx_node import DOMAIN, NODE, pooling_as_one_node
 
 OPSET = 18
 INPUT, OUTPUT = "features", "outputs"
@@ -18,11 +26,14 @@ INPUT, OUTPUT = "features", "outputs"
 _EXPORTER_LOG_LEVEL = logging.ERROR
 
 
-def to_onnx(model: SpeechQualityConformer, frames: int, bands: int) -> bytes:
-    """A checked, serialised graph features (B, frames, bands) -> outputs (B, 7) of `model` in evaluation mode."""
+def to_onnx(model: nn.Module, frames: int, bands: int) -> bytes:
+    """A checked, serialised graph features (B, frames, bands) -> outputs (B, K) of `model` in evaluation mode.
+
+    Raises BundleError when batch normalisation was not folded into the weights.
+    """
     logging.getLogger("torch.onnx").setLevel(_EXPORTER_LOG_LEVEL)
     example = torch.zeros(2, frames, bands)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), pooling_as_one_node():
         # torch 2.13 warns about its own use of a class it is about to rename
         warnings.simplefilter("ignore", FutureWarning)
         program = torch.onnx.export(
@@ -37,9 +48,48 @@ def to_onnx(model: SpeechQualityConformer, frames: int, bands: int) -> bytes:
         )
     assert program is not None  # None is for exports to a file
     graph = program.model_proto
+    if any(node.domain == DOMAIN for node in graph.graph.node):
+        graph.functions.append(pooling_function())
     strip(graph)
+    require_folded(graph)
+    return serialise(graph)
+
+
+def serialise(graph: onnx.ModelProto) -> bytes:
+    """The same bytes for the same graph, after ONNX's own check of structure, types and shapes."""
     onnx.checker.check_model(graph, full_check=True)
     return graph.SerializeToString(deterministic=True)
+
+
+def require_folded(graph: onnx.ModelProto) -> None:
+    """BundleError where batch normalisation is left: an operator a frame that the weights can carry."""
+    left = [node.name for node in graph.graph.node if node.op_type == "BatchNormalization"]
+    if left:
+        raise BundleError(
+            f"export: batch normalisation was not folded into the weights ({', '.join(left)}); "
+            f"put it directly behind a convolution or a linear layer"
+        )
+
+
+def without_functions(graph: bytes) -> bytes:
+    """The graph with the pooling node and without its body, for a runtime that has a plugin of that name."""
+    model = onnx.load_from_string(graph)
+    del model.functions[:]
+    return model.SerializeToString(deterministic=True)
+
+
+def inlined(graph: bytes) -> bytes:
+    """The graph in ONNX's own operators alone: each pooling node replaced by its function's body."""
+    model = onnx.inliner.inline_local_functions(onnx.load_from_string(graph))
+    kept = [each for each in model.opset_import if each.domain != DOMAIN]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
+    return model.SerializeToString(deterministic=True)
+
+
+def pooling_nodes(graph: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """The pooling nodes of a graph."""
+    return [node for node in graph.graph.node if (node.domain, node.op_type) == (DOMAIN, NODE)]
 
 
 def strip(graph: onnx.ModelProto) -> None:
@@ -55,7 +105,7 @@ def strip(graph: onnx.ModelProto) -> None:
         del tensor.metadata_props[:]
 
 
-def multiply_adds(model: SpeechQualityConformer, frames: int, bands: int) -> int:
+def multiply_adds(model: nn.Module, frames: int, bands: int) -> int:
     """Multiplications of matrices and convolutions for one segment."""
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(torch.zeros(1, frames, bands))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from livemos.kernels.asp.custom_ops import asp, runs_fused
+from livemos.kernels.asp.onnx_node import node_is_wanted, symbolic_pool
 from livemos.kernels.asp.reference import EPSILON, asp_reference
 from livemos.kernels.log_mel.plan import LogMelPlan
 from livemos.kernels.log_mel.reference import log_mel_reference
@@ -45,6 +46,8 @@ def attentive_stats_pool(h: Tensor, e: Tensor, lengths: Tensor | None = None, ep
     definition. Where Triton runs this is the operator `livemos::asp`, forward and backward; elsewhere it is the
     definition itself, which autograd and an ONNX export take apart. Which one: `describe_dispatch`.
     """
+    if node_is_wanted():
+        return symbolic_pool(h, e, lengths, epsilon)
     fused = runs_fused(h.device.type) and h.dtype != torch.float64
     if not fused or torch.onnx.is_in_onnx_export():
         return asp_reference(h, e, lengths, epsilon)

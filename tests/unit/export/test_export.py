@@ -16,13 +16,15 @@ from livemos.agent.engine.onnx_engine import OnnxEngine
 from livemos.agent.errors import BundleError
 from livemos.agent.features import LogMel
 from livemos.export import bundle as exporter
-from livemos.export.bundle import build_bundle, export_bundle
+from livemos.export.bundle import ExportOptions, build_bundle, export_bundle
 from livemos.export.command import app
 from livemos.export.parity import LIMIT_MOS, features_of, fixed_audio, worst_difference
 from livemos.export.to_onnx import to_onnx
 from livemos.training.checkpoint import save_model
-from livemos.training.models.conformer import OUTPUTS, ConformerSize, SpeechQualityConformer
+from livemos.training.models.base import OUTPUTS
+from livemos.training.models.conformer import ConformerSize, SpeechQualityConformer
 
+CLEAN = Path(__file__).parent.parent.parent / "data" / "clean"
 SMALL = ConformerSize(stem_channels=4, width=24, blocks=1, heads=2, feed_forward=32, head_width=16)
 
 
@@ -47,9 +49,22 @@ def model() -> SpeechQualityConformer:
 
 
 @pytest.fixture(scope="module")
-def exported(model: SpeechQualityConformer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four of the tests' recordings: two set the scales of int8, two judge them."""
+    folder = tmp_path_factory.mktemp("recordings")
+    for file in sorted(CLEAN.glob("en-*.flac"))[:4]:
+        (folder / file.name).symlink_to(file)
+    return folder
+
+
+def options(calibration: Path | None = None) -> ExportOptions:
+    return ExportOptions(name="small", version="0.0", calibration=calibration)
+
+
+@pytest.fixture(scope="module")
+def exported(model: SpeechQualityConformer, recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("export") / "small.livemos"
-    export_bundle(model, facts(), out, "small", "0.0")
+    export_bundle(model, facts(), out, options(recordings))
     return out
 
 
@@ -101,10 +116,12 @@ def test_the_card_names_sources_licence_and_limits(exported: Path) -> None:
     assert "## Limits" in card
 
 
-def test_two_exports_are_the_same_bytes(model: SpeechQualityConformer, exported: Path, tmp_path: Path) -> None:
+def test_two_exports_are_the_same_bytes(
+    model: SpeechQualityConformer, recordings: Path, exported: Path, tmp_path: Path
+) -> None:
     """A bundle that can be made again can be checked by anybody."""
     again = tmp_path / "again.livemos"
-    export_bundle(model, facts(), again, "small", "0.0")
+    export_bundle(model, facts(), again, options(recordings))
     assert again.read_bytes() == exported.read_bytes()
 
 
@@ -128,7 +145,7 @@ def test_a_graph_that_differs_writes_no_bundle(
 
     monkeypatch.setattr(exporter, "to_onnx", wrong_graph)
     with pytest.raises(BundleError, match="differs from the trained network"):
-        export_bundle(model, facts(), tmp_path / "wrong.livemos", "small", "0.0")
+        export_bundle(model, facts(), tmp_path / "wrong.livemos", options())
     assert not (tmp_path / "wrong.livemos").exists()
 
 
@@ -136,7 +153,7 @@ def test_a_checkpoint_without_its_figures_is_refused(model: SpeechQualityConform
     """A card with holes is no card."""
     incomplete = {key: value for key, value in facts().items() if key != "pearson"}
     with pytest.raises(BundleError, match="pearson"):
-        build_bundle(model, incomplete, "small", "0.0")
+        build_bundle(model, incomplete, options())
 
 
 def test_the_command_exports_and_checks(model: SpeechQualityConformer, tmp_path: Path) -> None:
@@ -148,4 +165,7 @@ def test_the_command_exports_and_checks(model: SpeechQualityConformer, tmp_path:
     checked = CliRunner().invoke(app, ["--check", str(out)])
     assert checked.exit_code == 0
     assert "is sound" in checked.output
+    assert "fp16" in checked.output
+    assert "int8" not in checked.output  # without --calibration there is none, and the command says so
+    assert "no int8 graph" in made.output
     assert CliRunner().invoke(app, []).exit_code == 2
