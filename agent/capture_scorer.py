@@ -66,7 +66,7 @@ class CaptureStream:
 class _Waiting(NamedTuple):
     found: CaptureStream
     due: DueSegment
-    network_mos: float | None
+    media: MediaStatistics
 
 
 class CaptureScorer:
@@ -130,8 +130,8 @@ class _ScoringSink:
         """Copy what is due; a full batch is scored."""
         while stream.due():
             due = stream.take(self._segments[len(self._waiting)])
-            # the network's MOS of now: the segment is scored when its batch is full
-            self._waiting.append(_Waiting(found, due, found.media.recent_network_mos))
+            # the packets' statistics of now: the segment is scored when its batch is full
+            self._waiting.append(_Waiting(found, due, found.media))
             if len(self._waiting) == _BATCH_SEGMENTS:
                 self.flush()
 
@@ -145,7 +145,7 @@ class _ScoringSink:
             return
         concealed = np.array([each.due.concealed_ratio for each in waiting], np.float32)
         scores = self.scorer.score(self._segments[: len(waiting)], concealed)
-        for row, (found, due, network_mos) in enumerate(waiting):
+        for row, (found, due, media) in enumerate(waiting):
             score = segment_score(
                 scores,
                 row,
@@ -156,7 +156,7 @@ class _ScoringSink:
                 model_id=self.scorer.model.model_id,
             )
             found.segments.append(score)
-            if (parted := found.disagreement.heard(score, network_mos)) is not None:
+            if (parted := found.disagreement.heard(score, media)) is not None:
                 found.note(*parted, score.ready_unix_seconds)
 
     def finish(self) -> None:

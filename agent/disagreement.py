@@ -1,8 +1,8 @@
 """Where the network says the call is good and the audio says it is bad, or the reverse: neither alone tells of it.
 
-Compared are the signal MOS of the segments of the last 3 s, weighted by speech, and what the network allowed in its
-last seconds. Robots and stutter made before the first packet leave the network perfect; loss that recovery hid leaves
-the signal good.
+Compared are the signal MOS of 3 s of speech without a pause, on the scale of the codec, and what the network allowed
+in its last seconds. A pause, or a ringing tone between two silences, is too short to count. Robots and stutter made
+before the first packet leave the network perfect; loss that recovery hid leaves the signal good.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from livemos.agent.records import STRIDE_SECONDS, EventKind, SegmentScore
+from livemos.agent.records import STRIDE_SECONDS, EventKind, MediaStatistics, SegmentScore
+from livemos.agent.rtp.network_mos import on_scale_of
 
 GOOD_MOS, BAD_MOS = 4.0, 3.0
 WINDOW_SECONDS = 3.0
 _WINDOW_SEGMENTS = round(WINDOW_SECONDS / STRIDE_SECONDS)
-_LEAST_SCORED_SEGMENTS = _WINDOW_SEGMENTS // 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +33,10 @@ class Disagreement:
         self._parted = False
         self._apart_segments = 0  # in a row that contradict the state
 
-    def heard(self, score: SegmentScore, network_mos: float | None) -> tuple[EventKind, str] | None:
-        """network_mos: of the last seconds, None where it cannot be given."""
-        self._heard.append(_Heard(score.mos, score.speech_ratio or 0.0, network_mos))
+    def heard(self, score: SegmentScore, media: MediaStatistics) -> tuple[EventKind, str] | None:
+        """The next segment, with the packets' statistics as of its end."""
+        mos = None if score.mos is None or media.codec is None else on_scale_of(media.codec, score.mos)
+        self._heard.append(_Heard(mos, score.speech_ratio or 0.0, media.recent_network_mos))
         signal, network = self._signal_mos(), self._network_mos()
         if signal is None or network is None:
             return None  # without speech or a network MOS nothing is learnt, in either direction
@@ -53,7 +54,7 @@ class Disagreement:
 
     def _signal_mos(self) -> float | None:
         scored = [(each.mos, max(each.speech_ratio, 1e-3)) for each in self._heard if each.mos is not None]
-        if len(self._heard) < _WINDOW_SEGMENTS or len(scored) < _LEAST_SCORED_SEGMENTS:
+        if len(scored) < _WINDOW_SEGMENTS:
             return None
         return sum(mos * weight for mos, weight in scored) / sum(weight for _, weight in scored)
 

@@ -229,7 +229,7 @@ class Pipeline:
                 model_id=score.model_id,
             )
         )
-        parted = entry.disagreement.heard(score, entry.media.recent_network_mos)
+        parted = entry.disagreement.heard(score, entry.media)
         if parted is not None:
             self.publish_event(score.source_id, *parted)
         self._metrics.count_segment(score.reason)

@@ -86,6 +86,27 @@ def mos_of(r: float) -> float:
     return max(1.0, 1.0 + 0.035 * r + 7e-6 * r * (r - 60.0) * (100.0 - r))
 
 
+def r_of(mos: float) -> float:
+    """The inverse of `mos_of` for 1 to 4.5, by bisection of its rising part."""
+    low, high = 6.5, 100.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if mos_of(middle) < mos else (low, middle)
+    return low
+
+
+def on_scale_of(codec: str, signal_mos: float) -> float | None:
+    """A MOS heard on the wide-band scale as a listener would give it who knows no more than the codec's band.
+
+    The model hears every band; the network MOS of a narrow-band codec takes narrow band for granted. G.107.1 puts the
+    two a factor of 1.29 in R apart. None for a codec without values.
+    """
+    values = impairment_of(codec)
+    if values is None:
+        return None
+    return signal_mos if values.wideband else mos_of(min(100.0, r_of(signal_mos) * _WIDEBAND_SCALE))
+
+
 def burst_ratio(lost_packets: int, bursts: int, loss_ratio: float) -> float:
     """Mean length of the observed bursts over that of random loss, 1 / (1 - Ppl); at least 1."""
     if not bursts:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from livemos.agent.disagreement import Disagreement
 from livemos.agent.reasons import Reason
-from livemos.agent.records import EventKind, SegmentScore
+from livemos.agent.records import EventKind, MediaStatistics, SegmentScore
 
 BEGINS, ENDS = EventKind.DISAGREEMENT, EventKind.DISAGREEMENT_ENDED
 
 
-def events(*spans: tuple[float | None, float | None, int]) -> list[tuple[EventKind, int]]:
+def events(*spans: tuple[float | None, float | None, int], codec: str = "G722/8000") -> list[tuple[EventKind, int]]:
     """(kind, segment) for spans of (signal MOS, network MOS, segments)."""
     watch, found, index = Disagreement(), [], 0
     for mos, network_mos, count in spans:
@@ -25,7 +25,7 @@ def events(*spans: tuple[float | None, float | None, int]) -> list[tuple[EventKi
                 speech_ratio=None if mos is None else 0.8,
                 reason=reason,
             )
-            event = watch.heard(score, network_mos)
+            event = watch.heard(score, MediaStatistics(codec=codec, recent_network_mos=network_mos))
             if event is not None:
                 found.append((event[0], index))
             index += 1
@@ -59,6 +59,19 @@ def test_nothing_is_said_without_both() -> None:
     assert events((None, 4.4, 40)) == []
     assert events((2.0, None, 40)) == []
     assert events((2.0, 4.4, 3), (2.0, None, 1), (2.0, 4.4, 5)) == []
+
+
+def test_a_tone_between_two_silences_is_no_speech_to_compare() -> None:
+    """12 s of ringing, 2 s in 6, that the model takes for bad speech: nobody has spoken yet."""
+    ring = ((2.2, 4.4, 5), (None, 4.4, 7))
+    assert events(*ring, *ring, *ring) == []
+
+
+def test_a_narrow_band_call_is_compared_on_the_narrow_band_scale() -> None:
+    """Clean G.711 is not as good as G.722, and that is no disagreement; on G.722 the same score is one."""
+    assert events((2.9, 4.4, 20), codec="PCMU/8000") == []
+    assert [kind for kind, _ in events((2.9, 4.4, 20))] == [BEGINS]
+    assert [kind for kind, _ in events((1.8, 4.4, 20), codec="PCMU/8000")] == [BEGINS]
 
 
 def test_bad_on_both_sides_is_agreement() -> None:

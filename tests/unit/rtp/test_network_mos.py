@@ -14,6 +14,8 @@ from livemos.agent.rtp.network_mos import (
     effective_impairment,
     mos_of,
     network_mos,
+    on_scale_of,
+    r_of,
 )
 
 
@@ -78,3 +80,12 @@ def test_bursts_are_measured_against_random_loss() -> None:
     assert burst_ratio(9, 3, 0.03) == pytest.approx(2.91)
     assert burst_ratio(3, 3, 0.03) == 1.0
     assert burst_ratio(0, 0, 0.0) == 1.0
+
+
+def test_a_signal_mos_is_put_on_the_scale_of_its_codec() -> None:
+    """R 72.25 of the wide-band scale is 93.2 of the narrow-band one: clean G.711 heard by someone who knows G.722."""
+    for r in (10.0, 40.0, 72.25, 95.0):
+        assert r_of(mos_of(r)) == pytest.approx(r, abs=1e-6)
+    assert on_scale_of("PCMU/8000", mos_of(93.2 / 1.29)) == pytest.approx(mos_of(93.2))
+    assert on_scale_of("G722/8000", 2.9) == 2.9
+    assert on_scale_of("G729/8000", 2.9) is None
