@@ -17,8 +17,6 @@ import torch
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.strategies import DDPStrategy, Strategy
-from torch import nn
 
 from livemos.agent.errors import ConfigError
 from livemos.agent.features import LogMel
@@ -132,13 +130,6 @@ def _resumable(latest: Path, recipe: Recipe) -> Path | None:
     return latest if store.load(latest).get(_IDENTITY) == repr(recipe) else None
 
 
-def _strategy(machine: Machine, task_weights: nn.Module | None) -> Strategy | str:
-    if machine.devices == 1:
-        return "auto"
-    # every process computes the statistics of all; a term that begins late leaves its weight unused before
-    return DDPStrategy(broadcast_buffers=False, find_unused_parameters=task_weights is not None)
-
-
 @contextmanager
 def _quietly() -> Iterator[None]:
     """Without Lightning's hints; what is wrong it still says."""
@@ -171,7 +162,6 @@ def _tensorboard(folder: Path, begins_at_step: int) -> TensorBoardLogger | bool:
 def _make_trainer(
     recipe: Recipe,
     machine: Machine,
-    strategy: Strategy | str,
     callbacks: list[Callback],
     folder: Path,
     resumed: Path | None,
@@ -181,7 +171,7 @@ def _make_trainer(
     return Trainer(
         accelerator=machine.accelerator,
         devices=machine.devices,
-        strategy=strategy,
+        strategy="auto" if machine.devices == 1 else "ddp",
         precision=machine.precision,  # type: ignore[arg-type]  # a closed set there, checked there
         max_steps=recipe.steps,
         max_epochs=-1,
@@ -225,9 +215,8 @@ def fit(
     fitting = Fitting(recipe, windows, task_weights=task_weights, loaders=machine.loaders)
     keeper = Keeper(folder, recipe, validation, report, machine.checkpoint_every_steps)
     resumed = _resumable(folder / store.LATEST, recipe)
-    strategy = _strategy(machine, task_weights)
     with _quietly():
-        trainer = _make_trainer(recipe, machine, strategy, [keeper, *callbacks], folder, resumed)
+        trainer = _make_trainer(recipe, machine, [keeper, *callbacks], folder, resumed)
         trainer.fit(fitting, ckpt_path=resumed)
     if trainer.is_global_zero:
         model = fitting.averaged()
