@@ -12,6 +12,7 @@ import soundfile
 from recording import RecordingSink
 
 TESTS = Path(__file__).parents[1]
+BRIDGE_PROGRAMS = ("baresip", "dumpcap", "ffmpeg", "gst-launch-1.0", "janus", "rtpengine", "sipp", "tshark")
 
 
 @pytest.fixture
@@ -32,6 +33,20 @@ def require() -> Callable[..., None]:
         if os.environ.get("LIVEMOS_REQUIRE_SENDERS") == "1":
             pytest.fail(reason)
         pytest.skip(reason)
+
+    return check
+
+
+@pytest.fixture
+def require_bridges() -> Callable[[], None]:
+    """require_bridges(): skip unless LIVEMOS_REQUIRE_BRIDGES=1; then fail when a program of bridges.sh is missing."""
+
+    def check() -> None:
+        if os.environ.get("LIVEMOS_REQUIRE_BRIDGES") != "1":
+            pytest.skip("heavy packages: `bash tests/integration/bridges.sh` installs them and runs this")
+        missing = [program for program in BRIDGE_PROGRAMS if shutil.which(program) is None]
+        if missing:
+            pytest.fail(f"{', '.join(missing)} not installed; tests/integration/bridges.sh installs it")
 
     return check
 

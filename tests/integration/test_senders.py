@@ -132,6 +132,28 @@ def test_gstreamer_sends_opus(require: Callable[..., None], sink: Any, clip: Pat
     check_heard(stream, clip, "opus/48000/2")
 
 
+def test_gstreamer_rtpbin_sends_rtcp_beside_its_media(require: Callable[..., None], sink: Any, clip: Path) -> None:
+    """RTP and sender reports on one port (RFC 5761): the reports are read, and none of them is taken for media."""
+    require("gst-launch-1.0")
+    source = RtpSource(name="rtp", host="127.0.0.1", port=0, sink=sink, clock=SystemClock())
+    source.start()
+    pipeline = (
+        f"rtpbin name=rtp filesrc location={clip} ! wavparse ! audioconvert ! audioresample ! audio/x-raw,rate=8000 ! "
+        f"audiobuffersplit output-buffer-duration=1/50 ! alawenc ! rtppcmapay ! rtp.send_rtp_sink_0 "
+        f"rtp.send_rtp_src_0 ! udpsink host=127.0.0.1 port={source.port} "
+        f"rtp.send_rtcp_src_0 ! udpsink host=127.0.0.1 port={source.port} sync=false async=false"
+    )
+    try:
+        send(["gst-launch-1.0", "-q", *pipeline.split()])
+    finally:
+        source.stop()
+    (stream,) = sink.streams
+    check_heard(stream, clip, "PCMA/8000")
+    counts = source.statistics()
+    assert counts["sender_reports"] > 0
+    assert counts.get("invalid_rtcp_packets", 0) == counts.get("insane_sender_reports", 0) == 0
+
+
 def test_the_clip_is_speech(clip: Path) -> None:
     """A silent clip would pass every comparison of levels above."""
     samples, rate = soundfile.read(clip)
