@@ -18,6 +18,8 @@ from typing import Any
 import grpc
 import numpy as np
 
+from livemos.agent.commands.load_generator import start_ticks
+from livemos.agent.commands.rtp_player import PTIME_SECONDS
 from livemos.agent.errors import SourceError
 from livemos.agent.segmenter import whole_segments
 from livemos.proto.quality.v1 import quality_pb2, quality_pb2_grpc
@@ -53,6 +55,7 @@ def measure(
 
     clips: a folder of FLAC files to play instead of the packaged clip.
     """
+    warm_up_seconds = _WARM_UP_SECONDS + start_ticks(streams) * PTIME_SECONDS
     rtp_port, grpc_port = _free_port(socket.SOCK_DGRAM), _free_port(socket.SOCK_STREAM)
     with (
         _agent(rtp_port, grpc_port, payload_type, encoding, streams, core, engine, bundle) as agent,
@@ -67,7 +70,7 @@ def measure(
         generator = subprocess.Popen(
             [
                 *(sys.executable, "-m", "livemos.agent.commands.load_generator"),
-                *("--port", str(rtp_port), "--streams", str(streams), "--seconds", str(_WARM_UP_SECONDS + seconds)),
+                *("--port", str(rtp_port), "--streams", str(streams), "--seconds", str(warm_up_seconds + seconds)),
                 *("--encoding", encoding, "--payload-type", str(payload_type)),
                 *(("--clips", str(clips)) if clips is not None else ()),
             ],
@@ -76,7 +79,7 @@ def measure(
         )
         if core is not None:
             os.sched_setaffinity(generator.pid, os.sched_getaffinity(0) - {core} or {core})
-        time.sleep(_PREPARATION_SECONDS + _WARM_UP_SECONDS)
+        time.sleep(_PREPARATION_SECONDS + warm_up_seconds)
         seen.counting = True
         rss_before = _rss_mib(agent.pid)
         cpu_before, begun = _cpu_seconds(agent.pid), time.monotonic()
@@ -98,8 +101,8 @@ def measure(
         raise SourceError(f"the subscriber of the benchmark was cut off: {seen.failure}")
     latencies = np.array(seen.latencies_seconds) if seen.latencies_seconds else np.array([np.nan])
     p50, p90, p99 = (float(value) * 1e3 for value in np.percentile(latencies, (50, 90, 99)))
-    expected = whole_segments(round((_WARM_UP_SECONDS + measured_seconds) * 16_000)) - whole_segments(
-        round(_WARM_UP_SECONDS * 16_000)
+    expected = whole_segments(round((warm_up_seconds + measured_seconds) * 16_000)) - whole_segments(
+        round(warm_up_seconds * 16_000)
     )
     return {
         "streams": streams,

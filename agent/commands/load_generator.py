@@ -1,6 +1,6 @@
 """A process of its own that plays N calls as RTP into a socket: `python -m livemos.agent.commands.load_generator`.
 
-Every call sends a packet each 20 ms. As unrelated calls do, they begin at different times, evenly over half a second:
+Every call sends a packet each 20 ms. As unrelated calls do, they begin at different times, evenly over half seconds:
 their segments do not all fall due at once. Headers are made as arrays and packets sent many at a time, so that the
 generator takes a small part of its core. It prints the packets sent, and how late the latest turn was.
 """
@@ -23,7 +23,7 @@ from livemos.agent.records import Samples
 from livemos.agent.resample import StreamResampler, to_mono
 
 _SLICES = 20  # of one packet time: calls are sent in groups 1 ms apart
-_START_TICKS = 25  # packets in the half second over which calls begin
+_CALLS_A_SECOND = 150  # that begin; an agent takes 200 new ones
 _FIRST_SSRC = 0x5EED_0000
 _HEADER_BYTES = 12
 _LEVEL_DBOV = -26.0  # of the clips, RMS
@@ -63,13 +63,19 @@ def _read(file: Path) -> Samples:
     return np.asarray(np.clip(at_16k * gain, -1.0, 1.0), np.float32)
 
 
+def start_ticks(streams: int) -> int:
+    """Packet times over which the calls begin: whole half seconds, so that segments are due evenly."""
+    return 25 * max(1, -(-2 * streams // _CALLS_A_SECOND))
+
+
 class _Group:
     """Calls that send at the same instants."""
 
     def __init__(self, calls: Sequence[int], streams: int, source: Material, payload_type: int) -> None:
         self._source = source
         number = np.array(calls, np.int64)
-        self._begins = number * _START_TICKS // max(1, streams)
+        self._begins = number * start_ticks(streams) // max(1, streams)
+        self._numbers = number * 7919 % 65_536  # RFC 3550 section 5.1: a call begins anywhere
         self._offsets = number * 7919 % len(source.sizes)
         self.packets = np.zeros((len(calls), _HEADER_BYTES + source.payloads.shape[1]), np.uint8)
         self.packets[:, 0], self.packets[:, 1] = 0x80, payload_type
@@ -81,7 +87,7 @@ class _Group:
         ticks = tick - self._begins
         begun = int(np.count_nonzero(ticks >= 0))
         rows = (self._offsets + ticks) % len(self._source.sizes)
-        self.packets[:, 2:4] = (ticks & 0xFFFF).astype(">u2").view(np.uint8).reshape(-1, 2)
+        self.packets[:, 2:4] = (ticks + self._numbers & 0xFFFF).astype(">u2").view(np.uint8).reshape(-1, 2)
         stamps = ticks * self._source.timestamp_step & 0xFFFF_FFFF
         self.packets[:, 4:8] = stamps.astype(">u4").view(np.uint8).reshape(-1, 4)
         self.packets[:, _HEADER_BYTES:] = self._source.payloads[rows]

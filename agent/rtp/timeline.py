@@ -55,6 +55,7 @@ class MediaTimeline:
         self._map = payload_map
         self._concealment = concealment
         self._decoder: Decoder | None = None
+        self._run_decoder: RunDecoder | None = None  # the same, where it takes runs
         self._payload_type: int | None = None
         self._anchor: _Anchor | None = None
         self.packet_ticks = 0  # duration of the last audio packet on its clock
@@ -149,10 +150,9 @@ class MediaTimeline:
 
         None as well for codecs whose packets are not all of one length.
         """
-        decoder, anchor, ticks = self._decoder, self._anchor, self.packet_ticks
+        decoder, anchor, ticks = self._run_decoder, self._anchor, self.packet_ticks
         if (
             decoder is None
-            or not isinstance(decoder, RunDecoder)
             or anchor is None
             or not ticks
             or anchor.ticks != ticks
@@ -176,8 +176,8 @@ class MediaTimeline:
 
     def play_run(self, run: PacketRun) -> AudioBlock:
         """As `play` for each packet of a run, while `steady`."""
-        decoder, anchor, count = self._decoder, self._anchor, len(run.arrivals)
-        assert isinstance(decoder, RunDecoder) and anchor is not None
+        decoder, anchor, count = self._run_decoder, self._anchor, len(run.arrivals)
+        assert decoder is not None and anchor is not None
         audio = decoder.decode_run(run.payloads)
         timestamp = anchor.end + (count - 1) * self.packet_ticks & 0xFFFF_FFFF
         self._anchor = _Anchor(timestamp, run.arrivals[-1], self.packet_ticks)
@@ -234,6 +234,7 @@ class MediaTimeline:
                 self._anchor, self._ptime_ticks = None, 0
             self._slips, self.observed_clock_rate_hz = 0, None
         self._decoder, self._payload_type, self.codec = decoder, payload_type, str(encoding)
+        self._run_decoder = decoder if isinstance(decoder, RunDecoder) else None
         return decoder
 
     def _rest(self, packet: Packet, arrival_seconds: float, ready_seconds: float) -> list[AudioBlock]:

@@ -16,8 +16,9 @@ import numpy.typing as npt
 
 from livemos.agent.rtp.addresses import Transport
 from livemos.agent.rtp.ingest import PacketRun
+from livemos.agent.rtp.sequence import PROBATION_PACKETS
 from livemos.agent.sources.receive_batch import DatagramBatch
-from livemos.agent.sources.rtp_receiver import RtpReceiver
+from livemos.agent.sources.rtp_receiver import SUCCESSION_NUMBERS, RtpReceiver
 from livemos.agent.sources.rtp_stream import SHORTEST_STALL_SECONDS
 
 SLOTS = 64  # packets a lane holds: 0.5 s of 10 ms packets, with room for a burst
@@ -146,21 +147,30 @@ class ReceiveLanes:
         fits: npt.NDArray[np.bool_],
         addresses: npt.NDArray[np.uint64],
     ) -> npt.NDArray[np.bool_]:
-        """Which rows may take the fast way after all: none of a lane, or of a newcomer's address, with an odd packet.
-
-        A newcomer may be the next generation of a stream from its address: those have to be at the same point in time.
-        """
+        """Which rows may take the fast way after all: none of a lane with an odd packet, or that a newcomer may go on."""
         odd = np.zeros(len(self._open), np.bool_)
         odd[lane[known & ~fits]] = True
         strangers = np.flatnonzero(~known)
-        newcomers = [
-            index for index in strangers if self._receiver.is_newcomer(batch.datagram(rows[index]), self._local)
-        ]
-        for index in newcomers:
-            odd |= self._open & (self._address == addresses[index]).all(axis=1)
+        seen: set[int] = set()
+        for index in strangers:
+            datagram = batch.datagram(rows[index])
+            if self._receiver.is_newcomer(datagram, self._local, seen):
+                odd |= self._may_precede(addresses[index], int.from_bytes(datagram[2:4]))
         for each in np.flatnonzero(odd):
             self._shut(int(each))
         return fits & ~odd[lane]
+
+    def _may_precede(self, address: npt.NDArray[np.uint64], number: int) -> npt.NDArray[np.bool_]:
+        """Lanes whose stream a newcomer with this number could go on: they have to be at the same point in time.
+
+        Where several streams come from its address, only the nearness of the numbers counts (RtpReceiver); the margin
+        covers what waits in the lane, what the batch still holds of it, and the newcomer's packets on probation.
+        """
+        same: npt.NDArray[np.bool_] = self._open & (self._address == address).all(axis=1)
+        if np.count_nonzero(same) > 1:
+            ahead = (number - (self._number - 1) + 0x8000 & 0xFFFF) - 0x8000
+            same &= (ahead > -SLOTS) & (ahead <= SUCCESSION_NUMBERS + PROBATION_PACKETS + SLOTS)
+        return same
 
     def _take(self, batch: DatagramBatch, rows: Indices, lane: Indices, rank: npt.NDArray[np.int64]) -> None:
         """Copy packets that fit to their lanes, and hand on what is due."""

@@ -184,12 +184,20 @@ class RtpReceiver:
         """A proven sender waits to know whose stream it is: that depends on the silence of the others."""
         return any(sender.stream is None and sender.session.established for sender in self._senders.values())
 
-    def is_newcomer(self, datagram: memoryview | bytes, local: Transport) -> bool:
-        """An RTP packet of a sender without a stream: what it comes to depends on other senders too."""
+    def is_newcomer(self, datagram: memoryview | bytes, local: Transport, seen: set[int]) -> bool:
+        """Whether this packet may prove a sender whose stream then depends on others; `seen`: SSRCs unknown so far.
+
+        The first packet of an SSRC proves nothing yet.
+        """
         if len(datagram) < 12 or kind_of(datagram) is not DatagramKind.RTP:
             return False
-        sender = self._senders.get((local, int.from_bytes(datagram[8:12])))
-        return sender is None or sender.stream is None
+        ssrc = int.from_bytes(datagram[8:12])
+        sender = self._senders.get((local, ssrc))
+        if sender is not None:
+            return sender.stream is None
+        before = ssrc in seen
+        seen.add(ssrc)
+        return before
 
     def has_room(self, packets: int, octets: int, now: float) -> bool:
         """Whether the port's caps let all of this through; `now` lies in the second of each of them."""

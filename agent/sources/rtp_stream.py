@@ -58,6 +58,7 @@ class _Voice:
         self.index = index  # of the session's profiles
         self.earlier = MediaStatistics()  # sums over earlier generations
         self.writer: StreamWriter | None = None
+        self.lazy: LazyWriter | None = None  # the same, where it can say what it waits for
         self.state = StreamState.WAITING
         self.retry_seconds = 0.0  # when to ask the sink again
 
@@ -157,8 +158,8 @@ class RtpStream:
 
     def wanted_samples(self) -> float:
         """How many more samples at 16 kHz until the writer has something to do with them; 0: with any."""
-        writer = self._first.writer
-        return writer.wanted_samples() if isinstance(writer, LazyWriter) else 0.0
+        lazy = self._first.lazy
+        return lazy.wanted_samples() if lazy is not None else 0.0
 
     def report_if_due(self, now: float) -> None:
         """Statistics to the writer, a few times a second."""
@@ -226,6 +227,7 @@ class RtpStream:
             voice.retry_seconds = now + _RETRY_SECONDS
             self._counts["refused_streams"] += 1
             return False
+        voice.lazy = voice.writer if isinstance(voice.writer, LazyWriter) else None
         self._counts["opened_streams"] += 1
         if self._unreadable is not None:
             voice.writer.event(self._unreadable.kind, self._unreadable.detail)
