@@ -371,7 +371,9 @@ class RtpSession:
             self._spurt_begins = True
             return
         last, self._last_audio = self._last_audio, packet
-        begins, self._spurt_begins = self._spurt_begins or packet.marker, False
+        # some senders mark every packet (aiortc does): a marker behind a marker begins nothing
+        marked = packet.marker and not (last is not None and last.marker)
+        begins, self._spurt_begins = self._spurt_begins or marked, False
         if last is None or begins or last.payload_type != packet.payload_type or self._paused(packet, last):
             self._jitter.reset_anchor()
         self._jitter.heard(packet.timestamp, placed.arrival_seconds, self._clock_rate_hz)

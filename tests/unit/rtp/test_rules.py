@@ -165,6 +165,16 @@ def test_rule_06_jitter_leaves_out_events_and_the_first_packet_of_a_talk_spurt()
     assert media.rfc_jitter_seconds == pytest.approx(4_000 / 16 * (15 / 16) ** 4 / 8_000)
 
 
+def test_rule_06_a_marker_on_every_packet_hides_no_jitter() -> None:
+    """aiortc marks all of its packets: read as a talk spurt each, they would have no jitter at all."""
+    listener = Listener()
+    for number, arrival in enumerate((0.0, 0.02, 0.05, 0.06)):
+        listener.session.push(pcmu(number, 160 * number, marker=True), arrival)
+    media = listener.session.statistics()
+    assert media.jitter_seconds == pytest.approx(9.6875 / 8_000, abs=1e-9)
+    assert media.jitter_seconds == media.rfc_jitter_seconds
+
+
 @pytest.mark.parametrize(
     ("advance", "gap", "seconds", "kinds"),
     [
