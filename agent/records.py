@@ -9,6 +9,7 @@ from enum import Enum
 import numpy as np
 import numpy.typing as npt
 
+from livemos.agent.causes import Cause
 from livemos.agent.reasons import Reason
 
 Samples = npt.NDArray[np.float32]
@@ -122,6 +123,8 @@ class SegmentScore:
     mos, noisiness, coloration, discontinuity, loudness: 1 to 5, higher is better; all unset when `reason` is set.
     mos_std: the model's standard deviation of mos, > 0. speech_ratio: 0 to 1. level_dbov: RMS in dB to the overload
     point (0 dBov = full-scale square wave), unset for digital silence. concealed_ratio, clipped_ratio: 0 to 1.
+    cause: what lowers the score most, and the model's probability of that; unset where the bundle gives no causes.
+    snr_db: of noisiness, 0 to 40, unset beyond (agent/causes.py). Evidence is measured whatever the cause.
     """
 
     source_id: str
@@ -140,6 +143,9 @@ class SegmentScore:
     clipped_ratio: float = 0.0
     concealed_ratio: float = 0.0
     bandwidth_hz: float | None = None
+    snr_db: float | None = None
+    cause: Cause | None = None
+    cause_probability: float | None = None
     reason: Reason | None = None
     model_id: str = ""
 
@@ -150,6 +156,7 @@ class RollingWindow:
 
     window_seconds: 5, 30 or 60; None is the whole call. mos: mean weighted by speech_ratio; mos_minimum and mos_p05
     (5th percentile) are of single segments. coverage_ratio: scored segments over all segments due in the window.
+    cause: the one with the largest mean probability, weighted like mos; snr_db: that of noisiness here.
     """
 
     window_seconds: float | None
@@ -165,6 +172,9 @@ class RollingWindow:
     unscored_segments: int = 0
     coverage_ratio: float = 0.0
     speech_seconds: float = 0.0
+    snr_db: float | None = None
+    cause: Cause | None = None
+    cause_probability: float | None = None
     reason: Reason | None = None
 
 
@@ -236,7 +246,10 @@ class ModelDescription:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipScore:
-    """A whole clip: the speech-weighted mean of its segments; unset with a reason when none could be scored."""
+    """A whole clip: the speech-weighted mean of its segments; unset with a reason when none could be scored.
+
+    cause, cause_probability, snr_db: as in RollingWindow.
+    """
 
     seconds: float
     speech_seconds: float
@@ -247,6 +260,9 @@ class ClipScore:
     coloration: float | None = None
     discontinuity: float | None = None
     loudness: float | None = None
+    snr_db: float | None = None
+    cause: Cause | None = None
+    cause_probability: float | None = None
     reason: Reason | None = None
     model_id: str = ""
     segments: tuple[SegmentScore, ...] = ()

@@ -10,6 +10,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from livemos.agent.causes import Cause
 from livemos.agent.feed_filter import View
 from livemos.agent.feed_ring import Gap, MissedRange
 from livemos.agent.reasons import Reason
@@ -44,15 +45,18 @@ def _members(numbers: Mapping[Member, Any]) -> dict[int, Member]:
 
 
 _REASON_NUMBERS = _numbers(Reason, "REASON", pb.Reason)
+_CAUSE_NUMBERS = _numbers(Cause, "CAUSE", pb.Cause)
 _KIND_NUMBERS = _numbers(EventKind, "EVENT_KIND", pb.EventKind)
 _STATE_NUMBERS = _numbers(StreamState, "SOURCE_STATE", pb.SourceState)
 _REASONS, _KINDS, _STATES = _members(_REASON_NUMBERS), _members(_KIND_NUMBERS), _members(_STATE_NUMBERS)
+_CAUSES = _members(_CAUSE_NUMBERS)
 VIEWS = _members(_numbers(View, "VIEW", pb.View))
 VIEW_NUMBERS = _numbers(View, "VIEW", pb.View)
 
 _OPTIONAL_SCORES = ("mos", "mos_std", "noisiness", "coloration", "discontinuity", "loudness")
-_SEGMENT_OPTIONALS = (*_OPTIONAL_SCORES, "speech_ratio", "level_dbov", "bandwidth_hz")
-_WINDOW_OPTIONALS = (*_OPTIONAL_SCORES, "mos_minimum", "mos_p05")
+_CLIP_OPTIONALS = (*_OPTIONAL_SCORES, "cause_probability", "snr_db")
+_SEGMENT_OPTIONALS = (*_CLIP_OPTIONALS, "speech_ratio", "level_dbov", "bandwidth_hz")
+_WINDOW_OPTIONALS = (*_CLIP_OPTIONALS, "mos_minimum", "mos_p05")
 _MEDIA_OPTIONALS = (
     "codec",
     "received_packets",
@@ -108,6 +112,10 @@ def _reason_number(reason: Reason | None) -> Any:
     return pb.REASON_UNSPECIFIED if reason is None else _REASON_NUMBERS[reason]
 
 
+def _cause_number(cause: Cause | None) -> Any:
+    return pb.CAUSE_UNSPECIFIED if cause is None else _CAUSE_NUMBERS[cause]
+
+
 def segment_to_wire(score: SegmentScore, sequence: int) -> pb.Segment:
     """A segment score with its place in the feed."""
     return pb.Segment(
@@ -120,6 +128,7 @@ def segment_to_wire(score: SegmentScore, sequence: int) -> pb.Segment:
         clipped_ratio=score.clipped_ratio,
         concealed_ratio=score.concealed_ratio,
         reason=_reason_number(score.reason),
+        cause=_cause_number(score.cause),
         model_id=score.model_id,
         **_fields(score, _SEGMENT_OPTIONALS),
     )
@@ -136,6 +145,7 @@ def segment_from_wire(wire: pb.Segment) -> SegmentScore:
         clipped_ratio=wire.clipped_ratio,
         concealed_ratio=wire.concealed_ratio,
         reason=_REASONS.get(wire.reason),
+        cause=_CAUSES.get(wire.cause),
         model_id=wire.model_id,
         **_set_fields(wire, _SEGMENT_OPTIONALS),
     )
@@ -149,6 +159,7 @@ def _window_to_wire(window: RollingWindow) -> pb.RollingWindow:
         coverage_ratio=window.coverage_ratio,
         speech_duration=duration(window.speech_seconds),
         reason=_reason_number(window.reason),
+        cause=_cause_number(window.cause),
         **_fields(window, _WINDOW_OPTIONALS),
     )
 
@@ -161,6 +172,7 @@ def _window_from_wire(wire: pb.RollingWindow) -> RollingWindow:
         coverage_ratio=wire.coverage_ratio,
         speech_seconds=seconds(wire.speech_duration),
         reason=_REASONS.get(wire.reason),
+        cause=_CAUSES.get(wire.cause),
         **_set_fields(wire, _WINDOW_OPTIONALS),
     )
 
@@ -349,7 +361,8 @@ def clip_to_wire(clip: ClipScore, *, segments: list[pb.Segment]) -> pb.ClipScore
         speech_duration=duration(clip.speech_seconds),
         sample_rate_hz=clip.sample_rate_hz,
         reason=_reason_number(clip.reason),
+        cause=_cause_number(clip.cause),
         model_id=clip.model_id,
         segments=segments,
-        **_fields(clip, _OPTIONAL_SCORES),
+        **_fields(clip, _CLIP_OPTIONALS),
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from livemos.agent.causes import Cause
 from livemos.agent.feed_filter import View
 from livemos.agent.feed_ring import Gap, MissedRange
 from livemos.agent.reasons import Reason
@@ -47,6 +48,9 @@ SEGMENT = SegmentScore(
     clipped_ratio=0.125,
     concealed_ratio=0.5,
     bandwidth_hz=3_400.0,
+    snr_db=12.5,
+    cause=Cause.ECHO_OR_TALKER,
+    cause_probability=0.625,
     model_id="m-1-0",
 )
 UNSET = SegmentScore(
@@ -71,6 +75,9 @@ WINDOW = RollingWindow(
     unscored_segments=9,
     coverage_ratio=0.75,
     speech_seconds=12.5,
+    snr_db=22.5,
+    cause=Cause.NONE,
+    cause_probability=0.375,
 )
 MEDIA = MediaStatistics(
     codec="opus/48000/2",
@@ -111,6 +118,7 @@ EVENT = SourceEvent(source_id="a", kind=EventKind.TIMESTAMP_JUMP, unix_seconds=1
     ("members", "wire_enum", "prefix"),
     [
         (Reason, pb.Reason, "REASON"),
+        (Cause, pb.Cause, "CAUSE"),
         (EventKind, pb.EventKind, "EVENT_KIND"),
         (StreamState, pb.SourceState, "SOURCE_STATE"),
         (View, pb.View, "VIEW"),
@@ -163,7 +171,8 @@ def test_an_unset_score_is_absent_on_the_wire_and_a_lost_packet_count_of_zero_is
     """Zero and unknown are different answers."""
     message = wire.segment_to_wire(UNSET, 1)
     names = ("mos", "mos_std", "noisiness", "coloration", "discontinuity", "loudness", "level_dbov", "speech_ratio")
-    assert not any(message.HasField(name) for name in names)
+    assert not any(message.HasField(name) for name in (*names, "snr_db", "cause_probability"))
+    assert message.cause == pb.CAUSE_UNSPECIFIED
     rolling = wire.rolling_to_wire(dataclasses.replace(ROLLING, media=MediaStatistics(lost_packets=0)), 1)
     assert rolling.media.HasField("lost_packets")
     assert not rolling.media.HasField("late_packets")
@@ -174,17 +183,18 @@ def test_messages_and_values_of_a_newer_server_are_skipped_not_fatal() -> None:
     assert wire.update_from_wire(pb.SubscribeResponse(hello=pb.Hello())) is None
     assert wire.update_from_wire(pb.SubscribeResponse()) is None
     assert wire.update_from_wire(pb.SubscribeResponse(event=pb.Event(source_id="a", kind=99))) is None  # type: ignore[arg-type]
-    newer = wire.update_from_wire(pb.SubscribeResponse(segment=pb.Segment(source_id="a", reason=99)))  # type: ignore[arg-type]
+    newer = wire.update_from_wire(pb.SubscribeResponse(segment=pb.Segment(source_id="a", reason=99, cause=99)))  # type: ignore[arg-type]
     assert isinstance(newer, FeedItem)
     assert isinstance(newer.payload, SegmentScore)
-    assert (newer.payload.mos, newer.payload.reason) == (None, None)
+    assert (newer.payload.mos, newer.payload.reason, newer.payload.cause) == (None, None, None)
 
 
 def test_every_score_of_the_contract_is_optional() -> None:
     """Without presence an unset score would read as 0.0."""
     for message in (pb.Segment, pb.RollingWindow, pb.ClipScore):
         for field in message.DESCRIPTOR.fields:
-            if field.name.startswith("mos") or field.name in ("noisiness", "coloration", "discontinuity", "loudness"):
+            dimensions = ("noisiness", "coloration", "discontinuity", "loudness")
+            if field.name.startswith("mos") or field.name in (*dimensions, "snr_db", "cause_probability"):
                 assert field.has_presence, f"{message.DESCRIPTOR.name}.{field.name}"
 
 

@@ -27,6 +27,19 @@ class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REASON_MODEL_ERROR: _ClassVar[Reason]
     REASON_CUT: _ClassVar[Reason]
 
+class Cause(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CAUSE_UNSPECIFIED: _ClassVar[Cause]
+    CAUSE_NOISE: _ClassVar[Cause]
+    CAUSE_LOSS: _ClassVar[Cause]
+    CAUSE_CLIPPING: _ClassVar[Cause]
+    CAUSE_BAND: _ClassVar[Cause]
+    CAUSE_LEVEL: _ClassVar[Cause]
+    CAUSE_ECHO_OR_TALKER: _ClassVar[Cause]
+    CAUSE_REVERBERATION: _ClassVar[Cause]
+    CAUSE_CODEC: _ClassVar[Cause]
+    CAUSE_NONE: _ClassVar[Cause]
+
 class EventKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     EVENT_KIND_UNSPECIFIED: _ClassVar[EventKind]
@@ -92,6 +105,16 @@ REASON_BAD_AUDIO: Reason
 REASON_OVERLOADED: Reason
 REASON_MODEL_ERROR: Reason
 REASON_CUT: Reason
+CAUSE_UNSPECIFIED: Cause
+CAUSE_NOISE: Cause
+CAUSE_LOSS: Cause
+CAUSE_CLIPPING: Cause
+CAUSE_BAND: Cause
+CAUSE_LEVEL: Cause
+CAUSE_ECHO_OR_TALKER: Cause
+CAUSE_REVERBERATION: Cause
+CAUSE_CODEC: Cause
+CAUSE_NONE: Cause
 EVENT_KIND_UNSPECIFIED: EventKind
 EVENT_KIND_SOURCE_STARTED: EventKind
 EVENT_KIND_SOURCE_ENDED: EventKind
@@ -192,7 +215,7 @@ class Hello(_message.Message):
     def __init__(self, schema_version: _Optional[int] = ..., feed_id: _Optional[str] = ..., model_id: _Optional[str] = ..., model_sha256: _Optional[str] = ..., segment_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., stride_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., sample_rate_hz: _Optional[int] = ..., heartbeat_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class Segment(_message.Message):
-    __slots__ = ("source_id", "sequence", "segment_index", "start_sample", "start_time", "ready_time", "mos", "mos_std", "noisiness", "coloration", "discontinuity", "loudness", "speech_ratio", "level_dbov", "clipped_ratio", "concealed_ratio", "bandwidth_hz", "reason", "model_id")
+    __slots__ = ("source_id", "sequence", "segment_index", "start_sample", "start_time", "ready_time", "mos", "mos_std", "noisiness", "coloration", "discontinuity", "loudness", "speech_ratio", "level_dbov", "clipped_ratio", "concealed_ratio", "bandwidth_hz", "reason", "model_id", "cause", "cause_probability", "snr_db")
     SOURCE_ID_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     SEGMENT_INDEX_FIELD_NUMBER: _ClassVar[int]
@@ -212,6 +235,9 @@ class Segment(_message.Message):
     BANDWIDTH_HZ_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     MODEL_ID_FIELD_NUMBER: _ClassVar[int]
+    CAUSE_FIELD_NUMBER: _ClassVar[int]
+    CAUSE_PROBABILITY_FIELD_NUMBER: _ClassVar[int]
+    SNR_DB_FIELD_NUMBER: _ClassVar[int]
     source_id: str
     sequence: int
     segment_index: int
@@ -231,10 +257,13 @@ class Segment(_message.Message):
     bandwidth_hz: float
     reason: Reason
     model_id: str
-    def __init__(self, source_id: _Optional[str] = ..., sequence: _Optional[int] = ..., segment_index: _Optional[int] = ..., start_sample: _Optional[int] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ready_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., mos: _Optional[float] = ..., mos_std: _Optional[float] = ..., noisiness: _Optional[float] = ..., coloration: _Optional[float] = ..., discontinuity: _Optional[float] = ..., loudness: _Optional[float] = ..., speech_ratio: _Optional[float] = ..., level_dbov: _Optional[float] = ..., clipped_ratio: _Optional[float] = ..., concealed_ratio: _Optional[float] = ..., bandwidth_hz: _Optional[float] = ..., reason: _Optional[_Union[Reason, str]] = ..., model_id: _Optional[str] = ...) -> None: ...
+    cause: Cause
+    cause_probability: float
+    snr_db: float
+    def __init__(self, source_id: _Optional[str] = ..., sequence: _Optional[int] = ..., segment_index: _Optional[int] = ..., start_sample: _Optional[int] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ready_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., mos: _Optional[float] = ..., mos_std: _Optional[float] = ..., noisiness: _Optional[float] = ..., coloration: _Optional[float] = ..., discontinuity: _Optional[float] = ..., loudness: _Optional[float] = ..., speech_ratio: _Optional[float] = ..., level_dbov: _Optional[float] = ..., clipped_ratio: _Optional[float] = ..., concealed_ratio: _Optional[float] = ..., bandwidth_hz: _Optional[float] = ..., reason: _Optional[_Union[Reason, str]] = ..., model_id: _Optional[str] = ..., cause: _Optional[_Union[Cause, str]] = ..., cause_probability: _Optional[float] = ..., snr_db: _Optional[float] = ...) -> None: ...
 
 class RollingWindow(_message.Message):
-    __slots__ = ("window", "mos", "mos_std", "mos_minimum", "mos_p05", "noisiness", "coloration", "discontinuity", "loudness", "scored_segments", "unscored_segments", "coverage_ratio", "speech_duration", "reason")
+    __slots__ = ("window", "mos", "mos_std", "mos_minimum", "mos_p05", "noisiness", "coloration", "discontinuity", "loudness", "scored_segments", "unscored_segments", "coverage_ratio", "speech_duration", "reason", "cause", "cause_probability", "snr_db")
     WINDOW_FIELD_NUMBER: _ClassVar[int]
     MOS_FIELD_NUMBER: _ClassVar[int]
     MOS_STD_FIELD_NUMBER: _ClassVar[int]
@@ -249,6 +278,9 @@ class RollingWindow(_message.Message):
     COVERAGE_RATIO_FIELD_NUMBER: _ClassVar[int]
     SPEECH_DURATION_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    CAUSE_FIELD_NUMBER: _ClassVar[int]
+    CAUSE_PROBABILITY_FIELD_NUMBER: _ClassVar[int]
+    SNR_DB_FIELD_NUMBER: _ClassVar[int]
     window: _duration_pb2.Duration
     mos: float
     mos_std: float
@@ -263,7 +295,10 @@ class RollingWindow(_message.Message):
     coverage_ratio: float
     speech_duration: _duration_pb2.Duration
     reason: Reason
-    def __init__(self, window: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., mos: _Optional[float] = ..., mos_std: _Optional[float] = ..., mos_minimum: _Optional[float] = ..., mos_p05: _Optional[float] = ..., noisiness: _Optional[float] = ..., coloration: _Optional[float] = ..., discontinuity: _Optional[float] = ..., loudness: _Optional[float] = ..., scored_segments: _Optional[int] = ..., unscored_segments: _Optional[int] = ..., coverage_ratio: _Optional[float] = ..., speech_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., reason: _Optional[_Union[Reason, str]] = ...) -> None: ...
+    cause: Cause
+    cause_probability: float
+    snr_db: float
+    def __init__(self, window: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., mos: _Optional[float] = ..., mos_std: _Optional[float] = ..., mos_minimum: _Optional[float] = ..., mos_p05: _Optional[float] = ..., noisiness: _Optional[float] = ..., coloration: _Optional[float] = ..., discontinuity: _Optional[float] = ..., loudness: _Optional[float] = ..., scored_segments: _Optional[int] = ..., unscored_segments: _Optional[int] = ..., coverage_ratio: _Optional[float] = ..., speech_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., reason: _Optional[_Union[Reason, str]] = ..., cause: _Optional[_Union[Cause, str]] = ..., cause_probability: _Optional[float] = ..., snr_db: _Optional[float] = ...) -> None: ...
 
 class MediaStatistics(_message.Message):
     __slots__ = ("codec", "received_packets", "expected_packets", "lost_packets", "late_packets", "duplicate_packets", "reordered_packets", "jitter", "playout_delay", "network_mos", "discarded_packets", "recovered_packets", "stray_packets", "rfc_jitter", "clock_drift_ppm", "recent_network_mos", "remote_lost_ratio", "remote_jitter", "remote_mos")
@@ -498,7 +533,7 @@ class ScoreResponse(_message.Message):
     def __init__(self, score: _Optional[_Union[ClipScore, _Mapping]] = ...) -> None: ...
 
 class ClipScore(_message.Message):
-    __slots__ = ("duration", "speech_duration", "sample_rate_hz", "mos", "mos_std", "noisiness", "coloration", "discontinuity", "loudness", "reason", "model_id", "segments")
+    __slots__ = ("duration", "speech_duration", "sample_rate_hz", "mos", "mos_std", "noisiness", "coloration", "discontinuity", "loudness", "reason", "model_id", "segments", "cause", "cause_probability", "snr_db")
     DURATION_FIELD_NUMBER: _ClassVar[int]
     SPEECH_DURATION_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_RATE_HZ_FIELD_NUMBER: _ClassVar[int]
@@ -511,6 +546,9 @@ class ClipScore(_message.Message):
     REASON_FIELD_NUMBER: _ClassVar[int]
     MODEL_ID_FIELD_NUMBER: _ClassVar[int]
     SEGMENTS_FIELD_NUMBER: _ClassVar[int]
+    CAUSE_FIELD_NUMBER: _ClassVar[int]
+    CAUSE_PROBABILITY_FIELD_NUMBER: _ClassVar[int]
+    SNR_DB_FIELD_NUMBER: _ClassVar[int]
     duration: _duration_pb2.Duration
     speech_duration: _duration_pb2.Duration
     sample_rate_hz: int
@@ -523,7 +561,10 @@ class ClipScore(_message.Message):
     reason: Reason
     model_id: str
     segments: _containers.RepeatedCompositeFieldContainer[Segment]
-    def __init__(self, duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., speech_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., sample_rate_hz: _Optional[int] = ..., mos: _Optional[float] = ..., mos_std: _Optional[float] = ..., noisiness: _Optional[float] = ..., coloration: _Optional[float] = ..., discontinuity: _Optional[float] = ..., loudness: _Optional[float] = ..., reason: _Optional[_Union[Reason, str]] = ..., model_id: _Optional[str] = ..., segments: _Optional[_Iterable[_Union[Segment, _Mapping]]] = ...) -> None: ...
+    cause: Cause
+    cause_probability: float
+    snr_db: float
+    def __init__(self, duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., speech_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., sample_rate_hz: _Optional[int] = ..., mos: _Optional[float] = ..., mos_std: _Optional[float] = ..., noisiness: _Optional[float] = ..., coloration: _Optional[float] = ..., discontinuity: _Optional[float] = ..., loudness: _Optional[float] = ..., reason: _Optional[_Union[Reason, str]] = ..., model_id: _Optional[str] = ..., segments: _Optional[_Iterable[_Union[Segment, _Mapping]]] = ..., cause: _Optional[_Union[Cause, str]] = ..., cause_probability: _Optional[float] = ..., snr_db: _Optional[float] = ...) -> None: ...
 
 class StreamingScoreRequest(_message.Message):
     __slots__ = ("config", "audio", "end")
