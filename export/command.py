@@ -17,6 +17,13 @@ def export(
     checkpoint: Annotated[Path | None, typer.Option(help="model.pt of a finished training run.")] = None,
     out: Annotated[Path | None, typer.Option(help="The bundle to write, NAME.livemos.")] = None,
     check: Annotated[Path | None, typer.Option(help="A bundle to check instead: hashes, format and parity.")] = None,
+    plans: Annotated[
+        Path | None, typer.Option(help="A bundle to build TensorRT plans of instead; needs no GPU for tensorrt-rtx.")
+    ] = None,
+    toolkit: Annotated[str, typer.Option(help="With --plans: tensorrt-rtx, or tensorrt on the GPU itself.")] = (
+        "tensorrt-rtx"
+    ),
+    plan_folder: Annotated[Path | None, typer.Option(help="With --plans: where; default: the user's cache.")] = None,
     name: Annotated[str, typer.Option(help="Name of the model.")] = "livemos-first",
     version: Annotated[str, typer.Option(help="Version of the model.")] = "0.1",
     calibration: Annotated[
@@ -35,8 +42,11 @@ def export(
         for each in differences:
             typer.echo(f"  {each.precision:5} {each.rms_mos:.1e} MOS (RMS), {each.max_mos:.1e} at most")
         return
+    if plans is not None:
+        _build_plans(plans, toolkit, plan_folder)
+        return
     if checkpoint is None or out is None:
-        raise typer.BadParameter("give --checkpoint FILE and --out BUNDLE, or --check BUNDLE")
+        raise typer.BadParameter("give --checkpoint FILE and --out BUNDLE, --check BUNDLE or --plans BUNDLE")
     from livemos.export.bundle import ExportOptions, export_bundle
     from livemos.training.checkpoint import load_model
 
@@ -50,6 +60,20 @@ def export(
             f"  {spec.file:16} {len(bundle.files[spec.file]):>10,} bytes, from the network "
             f"{spec.rms_mos:.1e} MOS (RMS), {spec.max_mos:.1e} at most{on_speech}"
         )
+
+
+def _build_plans(bundle: Path, toolkit: str, folder: Path | None) -> None:
+    from livemos.agent.bundle import load_bundle
+    from livemos.agent.engine.plans import PlanCache, default_folder
+    from livemos.export.tensorrt_toolkits import TOOLKITS
+    from livemos.export.to_tensorrt import build_plans
+
+    if toolkit not in TOOLKITS:
+        raise typer.BadParameter(f"--toolkit {toolkit}: choose one of {', '.join(TOOLKITS)}")
+    cache = PlanCache(folder or default_folder())
+    for built in build_plans(load_bundle(bundle), cache, toolkit=toolkit, report=_report):
+        how = f"built in {built.seconds:.1f} s" if built.seconds else "was there"
+        typer.echo(f"{built.path}: {built.precision}, {built.plan_bytes:,} bytes, {how}; not executed here")
 
 
 def _report(step: str) -> None:
