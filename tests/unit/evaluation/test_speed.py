@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from livemos.agent.bundle import load_bundle
+from livemos.agent.errors import ConfigError
+from livemos.training.evaluation.speed.command import model
+from livemos.training.evaluation.speed.contenders import Contender, bundle_contenders, peer_contenders
+from livemos.training.evaluation.speed.measure import measure, pinned, segments_of
+
+
+def _busy(seconds: float, heard: list[int] | None = None) -> Contender:
+    def score(segments: np.ndarray) -> None:
+        if heard is not None:
+            heard.append(len(segments))
+        end = time.process_time() + seconds
+        while time.process_time() < end:
+            pass
+
+    return Contender(name=f"{seconds}", kind="peer", precision="fp32", score=score)
+
+
+def test_milliseconds_are_those_of_a_segment_and_ratios_those_of_the_first() -> None:
+    """A figure per call instead of per segment would make a batch of 16 look slow."""
+    heard: list[int] = []
+    rows = {
+        (row["model"], row["batch"]): row for row in measure([_busy(0.004, heard), _busy(0.012)], [1, 4], 0.05, int)
+    }
+    assert rows["0.004", 1]["cpu_ms"] == pytest.approx(4.0, rel=0.2)
+    assert rows["0.004", 4]["cpu_ms"] == pytest.approx(1.0, rel=0.2) and set(heard) == {1, 4}
+    assert rows["0.012", 4]["times_livemos"] == pytest.approx(3.0, rel=0.2) and rows["0.004", 1]["times_livemos"] == 1.0
+    assert float(str(rows["0.012", 1]["wall_ms_min"])) >= 12.0 - 0.1
+
+
+def test_a_model_that_sleeps_costs_wall_time_and_no_processor() -> None:
+    """The share of a core is what a user pays; both are shown because a busy machine moves one and not the other."""
+    waiting = Contender(name="w", kind="peer", precision="fp32", score=lambda segments: time.sleep(0.02))
+    (row,) = measure([waiting], [1], 0.0, int)
+    assert float(str(row["wall_ms"])) >= 20.0 and float(str(row["cpu_ms"])) < 5.0 and row["calls"] == 3
+
+
+def test_the_whole_path_of_the_bundle_is_timed_from_samples_to_scores() -> None:
+    """Features left out, or segments that the gate refuses, would flatter the figure."""
+    running = list(bundle_contenders(None))
+    assert [each.kind for each in running] == ["livemos"] * len(load_bundle().manifest.graph_files()) + ["part"]
+    answer = running[0].score(segments_of(3))
+    assert np.isfinite(answer.values[:, 0]).any() or {str(r) for r in answer.reasons} == {"Reason.NO_SPEECH"}  # type: ignore[attr-defined]
+    assert np.isfinite(answer.bandwidth_hz).all(), "the network was asked for every segment"  # type: ignore[attr-defined]
+    assert running[-1].score(segments_of(2)).shape == (2, 98, 64)  # type: ignore[attr-defined]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs affinity")
+def test_the_process_is_on_one_core_while_it_is_measured_and_free_after() -> None:
+    """Two cores would halve the wall time of some and not of others."""
+    before = os.sched_getaffinity(0)
+    with pinned(min(before)):
+        assert os.sched_getaffinity(0) == {min(before)}
+    assert os.sched_getaffinity(0) == before
+
+
+def test_the_command_prints_rows_and_keeps_them_with_the_machine(tmp_path: Path) -> None:
+    """A figure without its machine is hearsay."""
+    app = typer.Typer()
+    app.command()(model)
+    file = tmp_path / "speed.jsonl"
+    core = str(min(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else "0"
+    arguments = ["--batch", "1,2", "--seconds", "0", "--results", str(file), "--format", "csv", "--core", core]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    printed = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert {row["batch"] for row in printed} == {"1", "2"} and {row["kind"] for row in printed} == {"livemos", "part"}
+    kept = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    assert len(kept) == len(printed) and kept[0]["machine"]["processor"] and kept[0]["machine"]["onnxruntime"]
+    with pytest.raises(ConfigError, match="whole numbers"):
+        CliRunner().invoke(app, ["--batch", "0"], catch_exceptions=False)
+
+
+def test_a_folder_without_public_models_says_which_files_it_wanted(tmp_path: Path) -> None:
+    """An empty comparison must not pass for one."""
+    with pytest.raises(ConfigError, match=r"nisqa_v2\.pt.*--peers"):
+        list(peer_contenders(tmp_path))
