@@ -147,7 +147,7 @@ class ReceiveLanes:
         fits: npt.NDArray[np.bool_],
         addresses: npt.NDArray[np.uint64],
     ) -> npt.NDArray[np.bool_]:
-        """Which rows may take the fast way after all: none of a lane with an odd packet, or that a newcomer may go on."""
+        """Which rows may take the fast way after all: none of a lane with an odd packet, or a newcomer."""
         odd = np.zeros(len(self._open), np.bool_)
         odd[lane[known & ~fits]] = True
         strangers = np.flatnonzero(~known)
