@@ -88,5 +88,6 @@ class Benchmarks(LazyGroup):
     summaries: ClassVar[Mapping[str, str]] = {
         "agent": "Streams a core holds: real packets, an agent process, a subscriber.",
         "engine": "Segments a second of each engine, precision and batch.",
+        "model": "Milliseconds a segment, audio to scores, beside public models. Those need [peers].",
         "kernels": "The GPU kernels against torch. Needs [gpu].",
     }
