@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from livemos.agent.causes import named
 from livemos.agent.clock import Clock
 from livemos.agent.disagreement import Disagreement
 from livemos.agent.errors import CapacityError
@@ -296,6 +297,10 @@ def segment_score(
         None if math.isnan(value) else float(value) for value in scores.values[row]
     )
     level, bandwidth = float(scores.level_dbov[row]), float(scores.bandwidth_hz[row])
+    cause, cause_probability, snr = None, None, math.nan
+    if mos is not None:
+        cause, cause_probability = named(int(scores.cause[row]), float(scores.cause_probability[row]))
+        snr = float(scores.snr_db[row])
     return SegmentScore(
         source_id=source_id,
         segment_index=segment_index,
@@ -313,6 +318,9 @@ def segment_score(
         clipped_ratio=float(scores.clipped_ratio[row]),
         concealed_ratio=concealed_ratio,
         bandwidth_hz=bandwidth if math.isfinite(bandwidth) else None,
+        snr_db=None if math.isnan(snr) else snr,
+        cause=cause,
+        cause_probability=cause_probability,
         reason=scores.reasons[row],
         model_id=model_id,
     )

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from livemos.agent import gate
 from livemos.agent.bundle import Bundle
+from livemos.agent.causes import CAUSE_OUTPUTS, likeliest, snr_db
 from livemos.agent.engine.base import Engine
 from livemos.agent.errors import EngineError
 from livemos.agent.reasons import Reason
@@ -23,13 +24,21 @@ MOS, NOISINESS, COLORATION, DISCONTINUITY, LOUDNESS, MOS_STD, SPEECH_RATIO = ran
 
 @dataclass(frozen=True, slots=True)
 class SegmentScores:
-    """Columns for B segments: values (B, 7) as VALUES names them, NaN where unset; reasons[i] is None when scored."""
+    """Columns for B segments: values (B, 7) as VALUES names them, NaN where unset; reasons[i] is None when scored.
+
+    causes: (B, 9) probabilities, NaN where unset, None when the bundle gives none; cause and cause_probability: the
+    likeliest of them (causes.likeliest). snr_db: NaN where it cannot be told.
+    """
 
     values: Float32
     reasons: list[Reason | None]
     level_dbov: Float32  # -inf for digital silence
     clipped_ratio: Float32
     bandwidth_hz: Float32  # NaN where the network was not asked
+    causes: Float32 | None
+    cause: npt.NDArray[np.intp]
+    cause_probability: npt.NDArray[np.float64]
+    snr_db: npt.NDArray[np.float64]
     failure: str | None = None  # what the engine said when it failed
 
 
@@ -42,6 +51,9 @@ class SegmentScorer:
         self._log_mel = manifest.features.build()
         self._columns = [manifest.column(name) for name in VALUES]
         limits = [manifest.outputs[column] for column in self._columns]
+        self.gives_causes = set(CAUSE_OUTPUTS) <= {output.name for output in manifest.outputs}
+        if self.gives_causes:
+            self._columns += [manifest.column(name) for name in CAUSE_OUTPUTS]
         self._minimum = np.array([output.minimum for output in limits], np.float32)
         self._maximum = np.array([output.maximum for output in limits], np.float32)
         self._minimum_speech_ratio = manifest.gate.minimum_speech_ratio
@@ -74,6 +86,7 @@ class SegmentScorer:
         reasons = gate.reasons_before(segments, measures, concealed_ratio)
         values = np.full((len(segments), len(VALUES)), np.nan, np.float32)
         bandwidth = np.full(len(segments), np.nan, np.float32)
+        causes = np.full((len(segments), len(CAUSE_OUTPUTS)), np.nan, np.float32)
         asked = np.array([row for row, reason in enumerate(reasons) if reason is None], np.intp)
         failure = None
         if len(asked):
@@ -83,7 +96,9 @@ class SegmentScorer:
                 outputs = self._engine.score(features)[:, self._columns]
             except EngineError as error:
                 failure = str(error)
-                outputs = np.full((len(asked), len(VALUES)), np.nan, np.float32)
+                outputs = np.full((len(asked), len(self._columns)), np.nan, np.float32)
+            if self.gives_causes:
+                outputs, causes[asked] = outputs[:, : len(VALUES)], outputs[:, len(VALUES) :]
             for row, output in zip(asked, outputs, strict=True):
                 reason = gate.reason_after(
                     bool(np.isfinite(output).all()), float(output[SPEECH_RATIO]), self._minimum_speech_ratio
@@ -93,11 +108,17 @@ class SegmentScorer:
                     values[row] = np.clip(output, self._minimum, self._maximum)
                 elif reason is Reason.NO_SPEECH:
                     values[row, SPEECH_RATIO] = np.clip(output[SPEECH_RATIO], 0.0, 1.0)
+        causes[np.isnan(values[:, MOS])] = np.nan
+        cause, cause_probability = likeliest(causes)
         return SegmentScores(
             values=values,
             reasons=reasons,
             level_dbov=measures.level_dbov,
             clipped_ratio=measures.clipped_ratio,
             bandwidth_hz=bandwidth,
+            causes=causes if self.gives_causes else None,
+            cause=cause,
+            cause_probability=cause_probability,
+            snr_db=snr_db(values[:, NOISINESS]),
             failure=failure,
         )
