@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import NamedTuple, Self, TypeVar
@@ -194,28 +195,39 @@ class Hub:
 
         Raises ValueError for a source that was never opened, or was forgotten.
         """
-        view = view_of(payload)
+        return self.publish_all([payload])
+
+    def publish_all(self, payloads: Sequence[FeedPayload]) -> int:
+        """As `publish` for each in order, and a sleeping subscriber is woken once; the last sequence, 0 for none."""
         asleep: list[_Ring] = []
+        sequence = 0
         with self._lock:
-            entry = self._sources.get(payload.source_id)
-            if entry is None:
-                raise ValueError(f"source {payload.source_id!r} is unknown to the hub; call open_source first")
-            entry.last_sequence += 1
-            item = FeedItem(sequence=entry.last_sequence, payload=payload)
-            self._published += 1
-            if isinstance(payload, SegmentScore):
-                entry.segment = payload
-                entry.heard_samples = max(entry.heard_samples, payload.start_sample + SEGMENT_SAMPLES)
-            elif isinstance(payload, RollingScore):
-                entry.rolling = payload
-                entry.heard_samples = max(entry.heard_samples, payload.end_sample)
-            for ring in entry.rings:
-                self._dropped += ring.offer(item, view)
-                if ring.sleeping and ring.queued_items():
-                    ring.sleeping = False
-                    asleep.append(ring)
+            for payload in payloads:
+                sequence = self._queue(payload, asleep)
         for ring in asleep:
             ring.wake()
+        return sequence
+
+    def _queue(self, payload: FeedPayload, asleep: list[_Ring]) -> int:
+        """With the lock held."""
+        view = view_of(payload)
+        entry = self._sources.get(payload.source_id)
+        if entry is None:
+            raise ValueError(f"source {payload.source_id!r} is unknown to the hub; call open_source first")
+        entry.last_sequence += 1
+        item = FeedItem(sequence=entry.last_sequence, payload=payload)
+        self._published += 1
+        if isinstance(payload, SegmentScore):
+            entry.segment = payload
+            entry.heard_samples = max(entry.heard_samples, payload.start_sample + SEGMENT_SAMPLES)
+        elif isinstance(payload, RollingScore):
+            entry.rolling = payload
+            entry.heard_samples = max(entry.heard_samples, payload.end_sample)
+        for ring in entry.rings:
+            self._dropped += ring.offer(item, view)
+            if ring.sleeping and ring.queued_items():
+                ring.sleeping = False
+                asleep.append(ring)
         return item.sequence
 
     def subscribe(self, wanted: FeedFilter | None = None) -> Subscription:
