@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import math
 import threading
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
@@ -24,6 +26,7 @@ from livemos.agent.records import (
     SEGMENT_SAMPLES,
     AudioBlock,
     EventKind,
+    FeedPayload,
     MediaStatistics,
     RollingScore,
     RollingWindow,
@@ -95,6 +98,7 @@ class PipelineWriter:
             self._closed = True
             self._entry.detail = detail
             self._entry.stream.close()
+            self._pipeline.closed(self._source_id)
 
     @property
     def _source_id(self) -> str:
@@ -113,6 +117,8 @@ class Pipeline:
         self._rolling = RollingBank(streams)
         self._unix_offset_seconds = clock.unix() - clock.monotonic()
         self._entries: dict[str, _Entry] = {}
+        self._due_ids: deque[str] = deque()  # streams with a segment due, the longest waiting first; some named twice
+        self._closing: set[str] = set()  # streams whose writer has closed
         self._lock = threading.Lock()
         self._due = threading.Event()
         self._stopping = threading.Event()
@@ -133,7 +139,7 @@ class Pipeline:
                     self._bank,
                     wait_when_full=wait_when_full,
                     started_unix_seconds=self.clock.unix(),
-                    on_due=self._due.set,
+                    on_due=partial(self._note_due, description.source_id),
                 )
             except CapacityError:
                 self._metrics.streams_refused.inc()
@@ -146,9 +152,21 @@ class Pipeline:
         self.publish_event(description.source_id, EventKind.SOURCE_STARTED, description.detail)
         return PipelineWriter(self, entry)
 
+    def closed(self, source_id: str) -> None:
+        """A writer has written its last."""
+        self._closing.add(source_id)
+        self._due.set()
+
+    def _note_due(self, source_id: str) -> None:
+        self._due_ids.append(source_id)
+        self._due.set()
+
     def publish_event(self, source_id: str, kind: EventKind, detail: str) -> None:
         """Put an event into the feed."""
-        self.hub.publish(SourceEvent(source_id=source_id, kind=kind, unix_seconds=self.clock.unix(), detail=detail))
+        self.hub.publish(self._event(source_id, kind, detail))
+
+    def _event(self, source_id: str, kind: EventKind, detail: str) -> SourceEvent:
+        return SourceEvent(source_id=source_id, kind=kind, unix_seconds=self.clock.unix(), detail=detail)
 
     def start(self) -> None:
         """Start the scoring thread."""
@@ -178,12 +196,11 @@ class Pipeline:
 
     def _score_due(self) -> bool:
         """Score one batch of due segments, at most one of each stream; False when nothing was due."""
-        with self._lock:
-            waiting = [entry for entry in self._entries.values() if entry.stream.due()]
-        batch = waiting[:LARGEST_BATCH]
+        batch = self._next_batch()
         if not batch:
             return False
         due = [entry.stream.take(out) for entry, out in zip(batch, self._segments, strict=False)]
+        self._due_ids.extend(entry.stream.description.source_id for entry in batch if entry.stream.due())
         concealed = np.array([segment.concealed_ratio for segment in due], np.float32)
         with self._metrics.scoring_seconds.time():
             scores = self._scorer.score(self._segments[: len(batch)], concealed)
@@ -194,18 +211,31 @@ class Pipeline:
         windows = self._rolling.push(
             np.array([entry.stream.row for entry in batch], np.intp), scores.values, scores.reasons
         )
+        payloads: list[FeedPayload] = []
         for row, (entry, segment) in enumerate(zip(batch, due, strict=True)):
-            self._publish(entry, segment, scores, row, windows[row])
+            payloads += self._payloads(entry, segment, scores, row, windows[row])
+        self.hub.publish_all(payloads)
         return True
 
-    def _publish(
+    def _next_batch(self) -> list[_Entry]:
+        """Streams with a segment due, the longest waiting first, none twice."""
+        batch: dict[str, _Entry] = {}
+        while self._due_ids and len(batch) < LARGEST_BATCH:
+            source_id = self._due_ids.popleft()
+            entry = self._entries.get(source_id)
+            if entry is not None and entry.stream.due():
+                batch[source_id] = entry
+        return list(batch.values())
+
+    def _payloads(
         self,
         entry: _Entry,
         segment: DueSegment,
         scores: SegmentScores,
         row: int,
         windows: Sequence[RollingWindow],
-    ) -> None:
+    ) -> list[FeedPayload]:
+        """What subscribers get of one segment, in this order: its score, the windows, what is to be said about them."""
         now = self.clock.monotonic()
         score = segment_score(
             scores,
@@ -216,23 +246,21 @@ class Pipeline:
             concealed_ratio=segment.concealed_ratio,
             model_id=self._scorer.model.model_id,
         )
-        self.hub.publish(score)
-        self.hub.publish(
-            RollingScore(
-                source_id=score.source_id,
-                segment_index=score.segment_index,
-                end_sample=score.start_sample + SEGMENT_SAMPLES,
-                ready_unix_seconds=score.ready_unix_seconds,
-                windows=tuple(windows),
-                level_dbov=score.level_dbov,
-                state=entry.state,
-                media=entry.media,
-                model_id=score.model_id,
-            )
+        rolling = RollingScore(
+            source_id=score.source_id,
+            segment_index=score.segment_index,
+            end_sample=score.start_sample + SEGMENT_SAMPLES,
+            ready_unix_seconds=score.ready_unix_seconds,
+            windows=tuple(windows),
+            level_dbov=score.level_dbov,
+            state=entry.state,
+            media=entry.media,
+            model_id=score.model_id,
         )
+        payloads: list[FeedPayload] = [score, rolling]
         parted = entry.disagreement.heard(score, entry.media)
         if parted is not None:
-            self.publish_event(score.source_id, *parted)
+            payloads.append(self._event(score.source_id, *parted))
         self._metrics.count_segment(score.reason)
         self._metrics.score_latency_seconds.observe(max(0.0, now - segment.ready_monotonic_seconds))
         failed = score.reason is Reason.OVERLOADED or score.reason is Reason.MODEL_ERROR
@@ -240,15 +268,16 @@ class Pipeline:
             entry.failure_event_monotonic_seconds = now
             if score.reason is Reason.OVERLOADED:
                 detail = "scoring fell behind by more than the ring holds; fewer streams, or a faster core"
-                self.publish_event(score.source_id, EventKind.SEGMENTS_REFUSED, detail)
+                payloads.append(self._event(score.source_id, EventKind.SEGMENTS_REFUSED, detail))
             else:
                 detail = scores.failure or "the model answered with a non-finite value"
-                self.publish_event(score.source_id, EventKind.MODEL_FAILED, detail)
+                payloads.append(self._event(score.source_id, EventKind.MODEL_FAILED, detail))
+        return payloads
 
     def _retire(self) -> None:
         """Announce and remove streams that ended and were scored to their end."""
-        with self._lock:
-            ended = [entry for entry in self._entries.values() if entry.stream.drained()]
+        closing = [self._entries[source_id] for source_id in tuple(self._closing)]
+        ended = [entry for entry in closing if entry.stream.drained()]
         for entry in ended:
             stream = entry.stream
             source_id = stream.description.source_id
@@ -259,6 +288,7 @@ class Pipeline:
             detail = f"{seconds:.1f} s heard" + (f"; {entry.detail}" if entry.detail else "")
             self.publish_event(source_id, EventKind.SOURCE_ENDED, detail)
             self.hub.close_source(source_id)
+            self._closing.discard(source_id)
             with self._lock:
                 del self._entries[source_id]
             self._bank.release(stream.row)

@@ -75,17 +75,16 @@ class RollingBank:
         self._values[rows, self._count[rows] % self._history] = values
         self._count[rows] += 1
         self._accumulate(rows, values.astype(np.float64))
-        columns = [self._recent(rows, segments_in(seconds)) for seconds in WINDOWS_SECONDS]
-        columns.append(self._call(rows))
-        due = [np.minimum(self._count[rows], segments_in(seconds)) for seconds in WINDOWS_SECONDS]
-        due.append(self._count[rows])
-        return [
-            tuple(
-                _window(seconds, part, index, int(count[index]), self._last_reason[row])
-                for seconds, part, count in zip((*WINDOWS_SECONDS, None), columns, due, strict=True)
-            )
-            for index, row in enumerate(rows)
-        ]
+        newest_first = self._newest_first(rows)
+        count = self._count[rows]
+        last_reasons = [self._last_reason[row] for row in rows]
+        windows = []
+        for seconds in WINDOWS_SECONDS:
+            segments = segments_in(seconds)
+            part = self._recent(count, newest_first[:, :segments])
+            windows.append(_windows(seconds, part, np.minimum(count, segments), last_reasons))
+        windows.append(_windows(None, self._call(rows), count, last_reasons))
+        return list(zip(*windows, strict=True))
 
     def _accumulate(self, rows: npt.NDArray[np.intp], values: Float64) -> None:
         scored = ~np.isnan(values[:, MOS])
@@ -99,11 +98,17 @@ class RollingBank:
         self._speech[rows] += weight * STRIDE_SECONDS
         self._histogram[rows, np.rint((values[:, MOS] - 1.0) * _BINS_PER_MOS).astype(np.intp)] += 1
 
-    def _recent(self, rows: npt.NDArray[np.intp], segments: int) -> _Columns:
-        """The last `segments` of each row."""
+    def _newest_first(self, rows: npt.NDArray[np.intp]) -> Float64:
+        """(B, history, 7): what is kept of each row, the newest segment first."""
         # slots not yet written hold NaN: a segment that never came counts as unscored and is left out of `due`
-        newest = self._count[rows, None] - 1 - np.arange(segments)[None, :]
-        values = self._values[rows[:, None], newest % self._history].astype(np.float64)  # (B, segments, 7)
+        newest = self._count[rows, None] - 1 - np.arange(self._history)[None, :]
+        kept: Float64 = self._values[rows[:, None], newest % self._history].astype(np.float64)
+        return kept
+
+    @staticmethod
+    def _recent(heard: npt.NDArray[np.int64], values: Float64) -> _Columns:
+        """Of the segments in `values` (B, segments, 7), of rows that have heard so many in all."""
+        segments = values.shape[1]
         scored = ~np.isnan(values[:, :, MOS])
         count = scored.sum(axis=1)
         filled = np.where(scored[:, :, None], values, 0.0)
@@ -112,7 +117,7 @@ class RollingBank:
         ordered = np.sort(np.where(scored, values[:, :, MOS], np.inf), axis=1)
         position = _PERCENTILE * np.maximum(count - 1, 0)
         below = np.floor(position).astype(np.intp)
-        every = np.arange(len(rows))
+        every = np.arange(len(values))
         low, high = ordered[every, below], ordered[every, np.minimum(below + 1, np.maximum(count - 1, 0))]
         with np.errstate(invalid="ignore"):
             p05 = low + (position - below) * (high - low)
@@ -122,7 +127,7 @@ class RollingBank:
             minimum=ordered[:, 0],
             p05=p05,
             scored=count,
-            unscored=np.minimum(self._count[rows], segments) - count,
+            unscored=np.minimum(heard, segments) - count,
             speech=weight.sum(axis=1) * STRIDE_SECONDS,
         )
 
@@ -142,27 +147,41 @@ class RollingBank:
         )
 
 
-def _window(
-    seconds: float | None, part: _Columns, index: int, due_segments: int, last_reason: Reason | None
-) -> RollingWindow:
-    scored, unscored = int(part.scored[index]), int(part.unscored[index])
-    if scored == 0:
-        return RollingWindow(
-            window_seconds=seconds, unscored_segments=unscored, reason=last_reason or Reason.WARMING_UP
+def _windows(
+    seconds: float | None,
+    part: _Columns,
+    due_segments: npt.NDArray[np.int64],
+    last_reasons: list[Reason | None],
+) -> list[RollingWindow]:
+    """A record for each row; whole columns become Python's numbers at once."""
+    return [
+        RollingWindow(
+            window_seconds=seconds,
+            mos=means[0],
+            mos_std=std,
+            mos_minimum=minimum,
+            mos_p05=p05,
+            noisiness=means[1],
+            coloration=means[2],
+            discontinuity=means[3],
+            loudness=means[4],
+            scored_segments=scored,
+            unscored_segments=unscored,
+            coverage_ratio=scored / due,
+            speech_seconds=speech,
         )
-    mos, noisiness, coloration, discontinuity, loudness = (float(mean) for mean in part.means[index])
-    return RollingWindow(
-        window_seconds=seconds,
-        mos=mos,
-        mos_std=float(part.std[index]),
-        mos_minimum=float(part.minimum[index]),
-        mos_p05=float(part.p05[index]),
-        noisiness=noisiness,
-        coloration=coloration,
-        discontinuity=discontinuity,
-        loudness=loudness,
-        scored_segments=scored,
-        unscored_segments=unscored,
-        coverage_ratio=scored / due_segments,
-        speech_seconds=float(part.speech[index]),
-    )
+        if scored
+        else RollingWindow(window_seconds=seconds, unscored_segments=unscored, reason=reason or Reason.WARMING_UP)
+        for means, std, minimum, p05, scored, unscored, speech, due, reason in zip(
+            part.means.tolist(),
+            part.std.tolist(),
+            part.minimum.tolist(),
+            part.p05.tolist(),
+            part.scored.tolist(),
+            part.unscored.tolist(),
+            part.speech.tolist(),
+            due_segments.tolist(),
+            last_reasons,
+            strict=True,
+        )
+    ]
