@@ -22,7 +22,7 @@ RECIPE = Recipe(
     weight_decay=0.02,
     average_decay=0.999,
     gain_db=6.0,
-    evaluate_every_steps=500,
+    evaluate_every_steps=1_500,
     damage_set="second",
     size=ConvolutionalSize(stem_channels=16),
 )
