@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from livemos.agent.bundle import load_bundle
+from livemos.agent.causes import CAUSES, Float64
 from livemos.agent.clock import ManualClock
 from livemos.agent.disagreement import Disagreement
 from livemos.agent.engine import make_engine
@@ -51,6 +52,7 @@ class CaptureStream:
     media: MediaStatistics = field(default_factory=MediaStatistics)
     reason: Reason | None = None  # why the stream as a whole has no score
     segments: list[SegmentScore] = field(default_factory=list)
+    cause_sums: Float64 = field(default_factory=lambda: np.zeros(len(CAUSES)))  # weighted by speech
     events: list[SourceEvent] = field(default_factory=list)
     clip: ClipScore | None = None
     disagreement: Disagreement = field(default_factory=Disagreement)
@@ -145,6 +147,7 @@ class _ScoringSink:
             return
         concealed = np.array([each.due.concealed_ratio for each in waiting], np.float32)
         scores = self.scorer.score(self._segments[: len(waiting)], concealed)
+        causes = scores.weighted_causes()
         for row, (found, due, media) in enumerate(waiting):
             score = segment_score(
                 scores,
@@ -156,6 +159,7 @@ class _ScoringSink:
                 model_id=self.scorer.model.model_id,
             )
             found.segments.append(score)
+            found.cause_sums += causes[row]
             if (parted := found.disagreement.heard(score, media)) is not None:
                 found.note(*parted, score.ready_unix_seconds)
 
@@ -205,7 +209,13 @@ class _Writer:
         self._sink.take(self._stream, self._found)
         self._sink.flush()
         seconds = self._stream.heard_samples() / SAMPLE_RATE_HZ
-        clip = clip_score(self._found.segments, seconds, self._rate_hz, self._sink.scorer.model.model_id)
+        clip = clip_score(
+            self._found.segments,
+            seconds,
+            self._rate_hz,
+            self._sink.scorer.model.model_id,
+            cause_sums=self._found.cause_sums,
+        )
         if clip.mos is None and self._found.reason is not None:
             clip = ClipScore(
                 seconds=seconds,

@@ -11,6 +11,7 @@ for block in blocks:
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from livemos.agent.bundle import load_bundle
+from livemos.agent.causes import CAUSES, Float64, likeliest, named, snr_db
 from livemos.agent.engine import make_engine
 from livemos.agent.pipeline import segment_score
 from livemos.agent.reasons import Reason
@@ -68,10 +70,11 @@ class Scorer:
         """A stream that returns the segments each block completes. Raises ValueError for a rate that is no rate."""
         return ScoringStream(self, sample_rate_hz)
 
-    def _score_segments(self, segments: Samples, first_index: int) -> list[SegmentScore]:
+    def _score_segments(self, segments: Samples, first_index: int) -> tuple[list[SegmentScore], Float64]:
+        """Their scores, and the sum of their causes (9,) weighted by speech."""
         with self._lock:
             scores = self._scorer.score(segments, np.zeros(len(segments), np.float32))
-        return [
+        records = [
             segment_score(
                 scores,
                 row,
@@ -83,6 +86,7 @@ class Scorer:
             )
             for row in range(len(segments))
         ]
+        return records, scores.weighted_causes().sum(axis=0, dtype=np.float64)
 
 
 class ScoringStream:
@@ -98,6 +102,7 @@ class ScoringStream:
         self._next_index = 0
         self._heard_samples = 0  # at the input rate
         self._segments: list[SegmentScore] = []
+        self._cause_sums = np.zeros(len(CAUSES))
         self._finished = False
 
     def write(self, samples: npt.NDArray[np.float32]) -> list[SegmentScore]:
@@ -118,7 +123,9 @@ class ScoringStream:
             self._finished = True
             self._advance(self._resampler.flush())
         seconds = self._heard_samples / self._sample_rate_hz
-        return clip_score(self._segments, seconds, self._sample_rate_hz, self._scorer.model.model_id)
+        return clip_score(
+            self._segments, seconds, self._sample_rate_hz, self._scorer.model.model_id, cause_sums=self._cause_sums
+        )
 
     def _advance(self, samples: Samples) -> list[SegmentScore]:
         self._held = np.concatenate([self._held, samples])
@@ -129,7 +136,9 @@ class ScoringStream:
         for start in range(first, last, _BATCH_SEGMENTS):
             indices = range(start, min(last, start + _BATCH_SEGMENTS))
             batch = np.stack([self._held[start_of(i) - base : start_of(i) - base + SEGMENT_SAMPLES] for i in indices])
-            scored += self._scorer._score_segments(batch, start)
+            records, cause_sums = self._scorer._score_segments(batch, start)
+            scored += records
+            self._cause_sums += cause_sums
         if last > first:
             self._next_index = last
             self._held = self._held[start_of(last) - base :].copy()
@@ -137,10 +146,18 @@ class ScoringStream:
         return scored
 
 
-def clip_score(segments: Sequence[SegmentScore], seconds: float, sample_rate_hz: int, model_id: str) -> ClipScore:
+def clip_score(
+    segments: Sequence[SegmentScore],
+    seconds: float,
+    sample_rate_hz: int,
+    model_id: str,
+    *,
+    cause_sums: Float64 | None = None,
+) -> ClipScore:
     """The speech-weighted mean of the scored segments, unset below LEAST_SPEECH_SECONDS of speech in them.
 
-    mos_std is the weighted root mean square of theirs.
+    mos_std is the weighted root mean square of theirs. cause_sums: (9,), the sum of their `weighted_causes`, where the
+    bundle gives causes.
 
     (The errors of overlapping segments of one voice go together, so averaging does not shrink the doubt.)
     """
@@ -166,6 +183,9 @@ def clip_score(segments: Sequence[SegmentScore], seconds: float, sample_rate_hz:
         name: float(np.average([getattr(segment, name) for segment in scored], weights=weights)) for name in _DIMENSIONS
     }
     variance = float(np.average([(segment.mos_std or 0.0) ** 2 for segment in scored], weights=weights))
+    place, share = likeliest(np.zeros(len(CAUSES)) if cause_sums is None else cause_sums)
+    cause, cause_probability = named(int(place), float(share))
+    snr = float(snr_db(np.array(means["noisiness"])))
     return ClipScore(
         seconds=seconds,
         speech_seconds=speech_seconds,
@@ -176,6 +196,9 @@ def clip_score(segments: Sequence[SegmentScore], seconds: float, sample_rate_hz:
         coloration=means["coloration"],
         discontinuity=means["discontinuity"],
         loudness=means["loudness"],
+        snr_db=None if math.isnan(snr) else snr,
+        cause=cause,
+        cause_probability=cause_probability,
         model_id=model_id,
         segments=tuple(segments),
     )

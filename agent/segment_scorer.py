@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from livemos.agent import gate
 from livemos.agent.bundle import Bundle
-from livemos.agent.causes import CAUSE_OUTPUTS, likeliest, snr_db
+from livemos.agent.causes import CAUSE_OUTPUTS, likeliest, snr_db, weighted
 from livemos.agent.engine.base import Engine
 from livemos.agent.errors import EngineError
 from livemos.agent.reasons import Reason
@@ -40,6 +40,12 @@ class SegmentScores:
     cause_probability: npt.NDArray[np.float64]
     snr_db: npt.NDArray[np.float64]
     failure: str | None = None  # what the engine said when it failed
+
+    def weighted_causes(self) -> Float32:
+        """(B, 9) probabilities times speech, to be summed over a clip; zeros where unset."""
+        if self.causes is None:
+            return np.zeros((len(self.values), len(CAUSE_OUTPUTS)), np.float32)
+        return weighted(self.causes, self.values[:, SPEECH_RATIO])
 
 
 class SegmentScorer:
