@@ -59,13 +59,14 @@ def reasons_before(segments: Samples, measures: Measures, concealed_ratio: Float
     ]
 
 
-def reason_after(outputs_finite: bool, speech_ratio: float, minimum_speech_ratio: float) -> Reason | None:
-    """Why the network's answer must not be given, or None."""
-    if not outputs_finite:
-        return Reason.MODEL_ERROR
-    if speech_ratio < minimum_speech_ratio:
-        return Reason.NO_SPEECH
-    return None
+def reasons_after(
+    outputs_finite: npt.NDArray[np.bool_], speech_ratio: Float32, minimum_speech_ratio: float
+) -> list[Reason | None]:
+    """Per segment (B,) why the network's answer must not be given, or None."""
+    return [
+        Reason.MODEL_ERROR if not finite else Reason.NO_SPEECH if speech < minimum_speech_ratio else None
+        for finite, speech in zip(outputs_finite.tolist(), speech_ratio.tolist(), strict=True)
+    ]
 
 
 def bandwidth_hz(features: Float32, log_mel: LogMel) -> Float32:

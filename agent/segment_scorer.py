@@ -96,7 +96,7 @@ class SegmentScorer:
         asked = np.array([row for row, reason in enumerate(reasons) if reason is None], np.intp)
         failure = None
         if len(asked):
-            features = self._log_mel(segments[asked])
+            features = self._log_mel(segments if len(asked) == len(segments) else segments[asked])
             bandwidth[asked] = gate.bandwidth_hz(features, self._log_mel)
             try:
                 outputs = self._engine.score(features)[:, self._columns]
@@ -105,15 +105,13 @@ class SegmentScorer:
                 outputs = np.full((len(asked), len(self._columns)), np.nan, np.float32)
             if self.gives_causes:
                 outputs, causes[asked] = outputs[:, : len(VALUES)], outputs[:, len(VALUES) :]
-            for row, output in zip(asked, outputs, strict=True):
-                reason = gate.reason_after(
-                    bool(np.isfinite(output).all()), float(output[SPEECH_RATIO]), self._minimum_speech_ratio
-                )
+            finite = np.isfinite(outputs).all(axis=1)
+            after = gate.reasons_after(finite, outputs[:, SPEECH_RATIO], self._minimum_speech_ratio)
+            given = np.array([reason is None for reason in after])
+            values[asked[finite], SPEECH_RATIO] = np.clip(outputs[finite, SPEECH_RATIO], 0.0, 1.0)
+            values[asked[given]] = np.clip(outputs[given], self._minimum, self._maximum)
+            for row, reason in zip(asked.tolist(), after, strict=True):
                 reasons[row] = reason
-                if reason is None:
-                    values[row] = np.clip(output, self._minimum, self._maximum)
-                elif reason is Reason.NO_SPEECH:
-                    values[row, SPEECH_RATIO] = np.clip(output[SPEECH_RATIO], 0.0, 1.0)
         causes[np.isnan(values[:, MOS])] = np.nan
         cause, cause_probability = likeliest(causes)
         return SegmentScores(

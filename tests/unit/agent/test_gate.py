@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from livemos.agent.features import LogMel
-from livemos.agent.gate import bandwidth_hz, measure, reason_after, reasons_before
+from livemos.agent.gate import bandwidth_hz, measure, reasons_after, reasons_before
 from livemos.agent.reasons import Reason
 from livemos.agent.records import Samples
 
@@ -59,9 +59,8 @@ def test_levels_are_rms_in_dbov_and_clipping_is_a_share_of_samples() -> None:
 
 def test_the_network_answer_is_withheld_when_it_is_not_finite_or_hears_no_speech() -> None:
     """A model that failed must say so, and music must not get a speech score."""
-    assert reason_after(False, 0.9, 0.2) is Reason.MODEL_ERROR
-    assert reason_after(True, 0.1, 0.2) is Reason.NO_SPEECH
-    assert reason_after(True, 0.3, 0.2) is None
+    after = reasons_after(np.array([False, True, True]), np.array([0.9, 0.1, 0.3], np.float32), 0.2)
+    assert after == [Reason.MODEL_ERROR, Reason.NO_SPEECH, None]
 
 
 @pytest.mark.parametrize("cutoff_hz", [3_400, 5_000, 7_900])
