@@ -114,7 +114,7 @@ class Pipeline:
         self._scorer = scorer
         self._metrics = metrics
         self._bank = RingBank(streams)
-        self._rolling = RollingBank(streams)
+        self._rolling = RollingBank(streams, causes=scorer.gives_causes)
         self._unix_offset_seconds = clock.unix() - clock.monotonic()
         self._entries: dict[str, _Entry] = {}
         self._due_ids: deque[str] = deque()  # streams with a segment due, the longest waiting first; some named twice
@@ -209,7 +209,7 @@ class Pipeline:
                 scores.reasons[row] = Reason.OVERLOADED
                 scores.values[row] = np.nan
         windows = self._rolling.push(
-            np.array([entry.stream.row for entry in batch], np.intp), scores.values, scores.reasons
+            np.array([entry.stream.row for entry in batch], np.intp), scores.values, scores.reasons, scores.causes
         )
         payloads: list[FeedPayload] = []
         for row, (entry, segment) in enumerate(zip(batch, due, strict=True)):

@@ -5,14 +5,16 @@ One row a stream, arrays over rows: a batch of segments from many streams costs 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from livemos.agent.causes import Cause, CauseBank, Float32, named, snr_db
 from livemos.agent.reasons import Reason
 from livemos.agent.records import SEGMENT_SECONDS, STRIDE_SECONDS, RollingWindow
-from livemos.agent.segment_scorer import MOS, MOS_STD, SPEECH_RATIO, VALUES
+from livemos.agent.segment_scorer import MOS, MOS_STD, NOISINESS, SPEECH_RATIO, VALUES
 
 WINDOWS_SECONDS = (5.0, 30.0, 60.0)
 _MEANS = 5  # mos and the four dimensions: the columns of which means are kept
@@ -21,6 +23,7 @@ _BINS = 4 * _BINS_PER_MOS + 1
 _PERCENTILE = 0.05
 
 Float64 = npt.NDArray[np.float64]
+Explained = tuple[Cause | None, float | None]  # cause and its probability
 
 
 def segments_in(window_seconds: float) -> int:
@@ -42,9 +45,12 @@ class _Columns:
 
 
 class RollingBank:
-    """State of `rows` streams. One thread (the scoring thread) at a time."""
+    """State of `rows` streams. One thread (the scoring thread) at a time.
 
-    def __init__(self, rows: int) -> None:
+    causes: whether the model gives them; otherwise no room is kept for them.
+    """
+
+    def __init__(self, rows: int, *, causes: bool = False) -> None:
         self._history = segments_in(max(WINDOWS_SECONDS))
         self._values = np.full((rows, self._history, len(VALUES)), np.nan, np.float32)
         self._count = np.zeros(rows, np.int64)
@@ -56,6 +62,7 @@ class RollingBank:
         self._speech = np.zeros(rows)
         self._histogram = np.zeros((rows, _BINS), np.int32)
         self._last_reason: list[Reason | None] = [None] * rows
+        self._causes = CauseBank(rows, [segments_in(seconds) for seconds in WINDOWS_SECONDS]) if causes else None
 
     def reset(self, row: int) -> None:
         """Forget the stream that used the row before."""
@@ -65,11 +72,20 @@ class RollingBank:
         self._minimum[row] = np.inf
         self._histogram[row] = 0
         self._last_reason[row] = None
+        if self._causes is not None:
+            self._causes.reset(row)
 
     def push(
-        self, rows: npt.NDArray[np.intp], values: npt.NDArray[np.float32], reasons: list[Reason | None]
+        self,
+        rows: npt.NDArray[np.intp],
+        values: npt.NDArray[np.float32],
+        reasons: list[Reason | None],
+        causes: Float32 | None = None,
     ) -> list[tuple[RollingWindow, ...]]:
-        """Add one segment to each of `rows` (no row twice); values (B, 7), NaN where unset -> windows per row."""
+        """Add one segment to each of `rows` (no row twice); values (B, 7), NaN where unset -> windows per row.
+
+        causes: (B, 9), NaN where unset, where the model gives them.
+        """
         for row, reason in zip(rows, reasons, strict=True):
             self._last_reason[row] = reason
         self._values[rows, self._count[rows] % self._history] = values
@@ -78,13 +94,23 @@ class RollingBank:
         newest_first = self._newest_first(rows)
         count = self._count[rows]
         last_reasons = [self._last_reason[row] for row in rows]
+        *explained, call_explained = self._explain(rows, values, causes)
         windows = []
-        for seconds in WINDOWS_SECONDS:
+        for seconds, part_explained in zip(WINDOWS_SECONDS, explained, strict=True):
             segments = segments_in(seconds)
             part = self._recent(count, newest_first[:, :segments])
-            windows.append(_windows(seconds, part, np.minimum(count, segments), last_reasons))
-        windows.append(_windows(None, self._call(rows), count, last_reasons))
+            windows.append(_windows(seconds, part, np.minimum(count, segments), last_reasons, part_explained))
+        windows.append(_windows(None, self._call(rows), count, last_reasons, call_explained))
         return list(zip(*windows, strict=True))
+
+    def _explain(
+        self, rows: npt.NDArray[np.intp], values: npt.NDArray[np.float32], causes: Float32 | None
+    ) -> list[list[Explained]]:
+        """For each window and the call, the cause of each row."""
+        if self._causes is None or causes is None:
+            return [[(None, None)] * len(rows)] * (len(WINDOWS_SECONDS) + 1)
+        place, share = self._causes.push(rows, causes, values[:, SPEECH_RATIO])
+        return [list(map(named, *window)) for window in zip(place.T.tolist(), share.T.tolist(), strict=True)]
 
     def _accumulate(self, rows: npt.NDArray[np.intp], values: Float64) -> None:
         scored = ~np.isnan(values[:, MOS])
@@ -152,6 +178,7 @@ def _windows(
     part: _Columns,
     due_segments: npt.NDArray[np.int64],
     last_reasons: list[Reason | None],
+    explained: list[Explained],
 ) -> list[RollingWindow]:
     """A record for each row; whole columns become Python's numbers at once."""
     return [
@@ -169,10 +196,13 @@ def _windows(
             unscored_segments=unscored,
             coverage_ratio=scored / due,
             speech_seconds=speech,
+            snr_db=None if math.isnan(snr) else snr,
+            cause=cause,
+            cause_probability=cause_probability,
         )
         if scored
         else RollingWindow(window_seconds=seconds, unscored_segments=unscored, reason=reason or Reason.WARMING_UP)
-        for means, std, minimum, p05, scored, unscored, speech, due, reason in zip(
+        for means, std, minimum, p05, scored, unscored, speech, due, reason, snr, (cause, cause_probability) in zip(
             part.means.tolist(),
             part.std.tolist(),
             part.minimum.tolist(),
@@ -182,6 +212,8 @@ def _windows(
             part.speech.tolist(),
             due_segments.tolist(),
             last_reasons,
+            snr_db(part.means[:, NOISINESS]).tolist(),
+            explained,
             strict=True,
         )
     ]
