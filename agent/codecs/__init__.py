@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from livemos.agent.codecs import g711
+from livemos.agent.codecs import framed, g711
 from livemos.agent.codecs.base import Decoder, Encoder
 from livemos.agent.codecs.concealment import make_concealer
 from livemos.agent.codecs.encoding import Encoding
@@ -33,6 +33,7 @@ class CodecSpec:
     channels: tuple[int, ...]  # that an encoding may write
     make_decoder: Callable[[Encoding, str], Decoder]
     make_encoder: Callable[..., Encoder]
+    parameters: tuple[str, ...] = ()  # of a=fmtp, that decide how a payload is read
 
 
 CODECS: dict[str, CodecSpec] = {
@@ -83,6 +84,76 @@ CODECS: dict[str, CodecSpec] = {
         make_decoder=lambda _, __: OpusDecoder(),
         make_encoder=lambda _, **options: OpusEncoder(**options),
     ),
+    "amr": CodecSpec(
+        name="AMR",
+        clock_rate_hz=8_000,
+        sample_rate_hz=8_000,
+        static_payload_type=None,
+        channels=(1,),
+        make_decoder=framed.make_amr,
+        make_encoder=framed.no_encoder,
+        parameters=framed.AMR_PARAMETERS,
+    ),
+    "amr-wb": CodecSpec(
+        name="AMR-WB",
+        clock_rate_hz=16_000,
+        sample_rate_hz=16_000,
+        static_payload_type=None,
+        channels=(1,),
+        make_decoder=framed.make_amr,
+        make_encoder=framed.no_encoder,
+        parameters=framed.AMR_PARAMETERS,
+    ),
+    "g729": CodecSpec(
+        name="G729",
+        clock_rate_hz=8_000,
+        sample_rate_hz=8_000,
+        static_payload_type=18,
+        channels=(1,),
+        make_decoder=framed.make_g729,
+        make_encoder=framed.no_encoder,
+    ),
+    "gsm": CodecSpec(
+        name="GSM",
+        clock_rate_hz=8_000,
+        sample_rate_hz=8_000,
+        static_payload_type=3,
+        channels=(1,),
+        make_decoder=framed.make_gsm,
+        make_encoder=framed.no_encoder,
+    ),
+    "ilbc": CodecSpec(
+        name="iLBC",
+        clock_rate_hz=8_000,
+        sample_rate_hz=8_000,
+        static_payload_type=None,
+        channels=(1,),
+        make_decoder=framed.make_ilbc,
+        make_encoder=framed.no_encoder,
+        parameters=framed.ILBC_PARAMETERS,
+    ),
+    "speex": CodecSpec(
+        name="speex",
+        clock_rate_hz=None,
+        sample_rate_hz=None,
+        static_payload_type=None,
+        channels=(1,),
+        make_decoder=framed.make_speex,
+        make_encoder=framed.no_encoder,
+    ),
+    **{
+        f"{prefix}g726-{8 * bits}": CodecSpec(
+            name=f"{prefix.upper()}G726-{8 * bits}",
+            clock_rate_hz=8_000,
+            sample_rate_hz=8_000,
+            static_payload_type=None,
+            channels=(1,),
+            make_decoder=framed.g726(bits, first_code_in_low_bits=not prefix),
+            make_encoder=framed.no_encoder,
+        )
+        for bits in (2, 3, 4, 5)
+        for prefix in ("", "aal2-")  # the two packings of RFC 3551 section 4.5.4
+    },
 }
 
 

@@ -1,4 +1,7 @@
-"""The name of a payload format as SDP writes it: "PCMU/8000", "L16/16000/1", "opus/48000/2" (RFC 8866 section 6.6)."""
+"""The name of a payload format as SDP writes it: "PCMU/8000", "L16/16000/1", "opus/48000/2" (RFC 8866 section 6.6).
+
+Where its format parameters decide how a payload is read, they follow: "AMR/8000;octet-align=1".
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,10 @@ from dataclasses import dataclass
 
 from livemos.agent.errors import CodecError
 
-_FORM = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)/(?P<clock>[1-9][0-9]{0,6})(?:/(?P<channels>[1-9][0-9]?))?")
+_FORM = re.compile(
+    r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)/(?P<clock>[1-9][0-9]{0,6})(?:/(?P<channels>[1-9][0-9]?))?"
+    r"(?P<parameters>(?:;[a-z-]+=[A-Za-z0-9.,_-]+)*)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,14 +23,17 @@ class Encoding:
     name: str
     clock_rate_hz: int
     channels: int = 1
+    parameters: tuple[tuple[str, str], ...] = ()  # of a=fmtp, those given
 
     @classmethod
     def parse(cls, text: str) -> Encoding:
-        """Raises CodecError when `text` is not NAME/CLOCK or NAME/CLOCK/CHANNELS."""
+        """Raises CodecError when `text` is not NAME/CLOCK[/CHANNELS][;PARAMETER=VALUE...]."""
         form = _FORM.fullmatch(text.strip())
         if form is None:
             raise CodecError(f'"{text}" is not an encoding; write NAME/CLOCK[/CHANNELS], for example "opus/48000/2"')
-        return cls(form["name"], int(form["clock"]), int(form["channels"] or 1))
+        pairs = [pair.split("=") for pair in form["parameters"].split(";")[1:]]
+        parameters = tuple((name, value) for name, value in pairs)
+        return cls(form["name"], int(form["clock"]), int(form["channels"] or 1), parameters)
 
     @property
     def key(self) -> str:

@@ -49,6 +49,9 @@ IMPAIRMENTS: dict[str, CodecImpairment] = {
     "g722": CodecImpairment(
         ie=13.0, bpl=25.1, wideband=True, standing=Standing.ASSUMED, source="G.113 App. IV at 64 kbit/s, loss as G.711"
     ),
+    "g729": CodecImpairment(
+        ie=11.0, bpl=19.0, wideband=False, standing=Standing.STANDARD, source="G.113 App. I, G.729A with VAD"
+    ),
     "opus": CodecImpairment(
         ie=10.67, bpl=9.79, wideband=True, standing=Standing.ACADEMIC, source="measured, 40 kbit/s VBR, random loss"
     ),

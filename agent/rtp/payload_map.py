@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum
 
-from livemos.agent.codecs import Encoding, codec_of
+from livemos.agent.codecs import Encoding, codec_of, make_decoder
 from livemos.agent.errors import CodecError
 
 STATIC: dict[int, str] = {
@@ -19,6 +19,7 @@ STATIC: dict[int, str] = {
     10: "L16/44100/2",
     11: "L16/44100",
     13: "CN/8000",
+    18: "G729/8000",
 }
 
 
@@ -52,7 +53,7 @@ class PayloadMap:
                 )
             encoding = Encoding.parse(text)
             if encoding.key not in _SPECIAL:
-                codec_of(encoding)
+                make_decoder(encoding)  # not only known: this machine's libraries have it, and its parameters are fine
             self._encodings[number] = encoding
         # asked three times a packet, and fixed from here on
         self._roles = {number: _role(encoding) for number, encoding in self._encodings.items()}

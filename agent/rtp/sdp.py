@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from livemos.agent.codecs import Encoding, codec_of
+from livemos.agent.codecs import CODECS, Encoding, make_decoder
 from livemos.agent.errors import CodecError, SdpError
 from livemos.agent.rtp.seal import SUITES, SrtpKey
 
@@ -81,7 +81,7 @@ def _sections(text: str, where: str) -> tuple[list[str], list[tuple[str, list[st
 
 
 def _describe(port: int, offered: list[str], session: list[str], lines: list[str], where: str) -> SdpDescription:
-    maps = _numbered(lines, "a=rtpmap:", where)
+    maps, formats = _numbered(lines, "a=rtpmap:", where), _numbered(lines, "a=fmtp:", where)
     both = [*session, *lines]
     mux = "a=rtcp-mux" in both
     payload_types: dict[int, str] = {}
@@ -95,8 +95,9 @@ def _describe(port: int, offered: list[str], session: list[str], lines: list[str
             if number >= 96:
                 raise SdpError(f'{where}: payload type {number} has no "a=rtpmap:{number} NAME/CLOCK" line')
             continue
-        if _supported(maps[number], where):
-            payload_types[number] = maps[number]
+        described = maps[number] + _parameters(maps[number], formats.get(number, ""))
+        if _supported(described, where):
+            payload_types[number] = described
     connection = _last(lines, "c=") or _last(session, "c=")
     ptime, maxptime = _last(lines, "a=ptime:"), _last(lines, "a=maxptime:")
     rtcp = _last(lines, "a=rtcp:")
@@ -104,7 +105,7 @@ def _describe(port: int, offered: list[str], session: list[str], lines: list[str
         address=_address(connection, where),
         port=port,
         payload_types=payload_types,
-        parameters=_numbered(lines, "a=fmtp:", where),
+        parameters=formats,
         ptime_ms=_milliseconds(ptime, where),
         maxptime_ms=_milliseconds(maxptime, where),
         direction=next((line[2:] for line in reversed(both) if line[2:] in _DIRECTIONS), "sendrecv"),
@@ -151,6 +152,14 @@ def _numbered(lines: list[str], prefix: str, where: str) -> dict[int, str]:
     return values
 
 
+def _parameters(encoding: str, parameters: str) -> str:
+    """Those of a=fmtp that its codec must know, as Encoding writes them."""
+    spec = CODECS.get(encoding.partition("/")[0].lower())
+    given = (pair.strip().partition("=") for pair in parameters.split(";"))
+    known = [(name.lower(), value.strip()) for name, _, value in given if spec and name.lower() in spec.parameters]
+    return "".join(f";{name}={value}" for name, value in known if value)
+
+
 def _supported(text: str, where: str) -> bool:
     """False for encodings without a codec here: a bridge may offer them without sending them."""
     try:
@@ -162,7 +171,7 @@ def _supported(text: str, where: str) -> bool:
     if encoding.key in _IGNORED_ENCODINGS:
         return False
     try:
-        codec_of(encoding)
+        make_decoder(encoding)  # also its parameters may be beyond it
     except CodecError:
         return False
     return True

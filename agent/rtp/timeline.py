@@ -126,7 +126,14 @@ class MediaTimeline:
             blocks = self._rest(packet, arrival_seconds, ready_seconds)
             self.quiet, self._comfort_level_dbov = True, -float(packet.payload[0] & 0x7F)
             return blocks
-        decoder = self._decoder_for(packet.payload_type)
+        return self._play_audio(packet, arrival_seconds, ready_seconds)
+
+    def _play_audio(self, packet: Packet, arrival_seconds: float, ready_seconds: float) -> list[AudioBlock]:
+        try:
+            decoder = self._decoder_for(packet.payload_type)
+        except CodecError as error:  # a static payload type whose library this machine lacks
+            self._note_unknown(packet.payload_type, str(error))
+            return []
         try:
             samples = decoder.packet_samples(packet.payload)
             if samples > LONGEST_PACKET_SECONDS * decoder.sample_rate_hz:
@@ -210,13 +217,13 @@ class MediaTimeline:
             self.events.append(SessionEvent(EventKind.PTIME_CHANGED, f"packets of {before:g} ms became {after:g} ms"))
         self._ptime_ticks = self.packet_ticks
 
-    def _note_unknown(self, payload_type: int) -> None:
+    def _note_unknown(self, payload_type: int, problem: str | None = None) -> None:
         self.undescribed_payload_type = payload_type
         self._anchor = None
         if payload_type not in self._reported:
             self._reported.add(payload_type)
             encoding = self._map.encoding_of(payload_type)
-            what = f"{encoding} has no codec here" if encoding else "nothing says what it carries"
+            what = problem or (f"{encoding} has no codec here" if encoding else "nothing says what it carries")
             advice = f'map it to one, e.g. {payload_type} = "opus/48000/2", or give the SDP'
             self.events.append(
                 SessionEvent(EventKind.UNKNOWN_PAYLOAD_TYPE, f"payload type {payload_type}: {what}; {advice}")

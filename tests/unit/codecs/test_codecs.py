@@ -75,7 +75,7 @@ def test_names_are_found_in_any_case() -> None:
 @pytest.mark.parametrize(
     ("encoding", "part"),
     [
-        ("AMR/8000", "known are PCMU"),
+        ("EVS/16000", "known are PCMU"),
         ("PCMU/16000", "clock of PCMU is 8000"),
         ("opus/48000/6", "1 or 2 channel"),
         ("opus", "NAME/CLOCK"),
@@ -89,9 +89,9 @@ def test_an_encoding_that_cannot_be_is_refused_with_what_to_do(encoding: str, pa
 
 
 def test_each_static_payload_type_is_the_one_of_rfc_3551() -> None:
-    """PCMU 0, PCMA 8, G722 9: a slip here decodes A-law as mu-law, which is loud noise."""
+    """PCMU 0, GSM 3, PCMA 8, G722 9, G729 18: a slip here decodes A-law as mu-law, which is loud noise."""
     static = {spec.name: spec.static_payload_type for spec in CODECS.values() if spec.static_payload_type is not None}
-    assert static == {"PCMU": 0, "PCMA": 8, "G722": 9}
+    assert static == {"PCMU": 0, "GSM": 3, "PCMA": 8, "G722": 9, "G729": 18}
 
 
 def test_l16_is_big_endian_and_stereo_becomes_the_mean() -> None:

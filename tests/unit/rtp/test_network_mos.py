@@ -88,4 +88,4 @@ def test_a_signal_mos_is_put_on_the_scale_of_its_codec() -> None:
         assert r_of(mos_of(r)) == pytest.approx(r, abs=1e-6)
     assert on_scale_of("PCMU/8000", mos_of(93.2 / 1.29)) == pytest.approx(mos_of(93.2))
     assert on_scale_of("G722/8000", 2.9) == 2.9
-    assert on_scale_of("G729/8000", 2.9) is None
+    assert on_scale_of("AMR/8000", 2.9) is None

@@ -32,7 +32,7 @@ c=IN IP4 233.252.0.1/127\r
 a=rtpmap:111 opus/48000/2\r
 a=fmtp:111 minptime=10;useinbandfec=1\r
 a=rtpmap:101 telephone-event/8000\r
-a=rtpmap:100 AMR/8000\r
+a=rtpmap:100 EVS/16000\r
 a=rtpmap:118 CN/8000\r
 a=ptime:20\r
 """
@@ -79,10 +79,19 @@ def test_a_description_that_cannot_be_used_says_why_and_where(text: str, part: s
 def test_static_numbers_are_known_and_dynamic_ones_are_not_guessed() -> None:
     """111 is often Opus; decoding something else as Opus would be noise with a score."""
     payloads = PayloadMap({111: "opus/48000/2", 96: "L16/16000", 101: "telephone-event/8000"})
-    roles = {number: payloads.role_of(number) for number in (0, 8, 9, 10, 11, 111, 96, 13, 101, 3, 97)}
-    audio = dict.fromkeys((0, 8, 9, 10, 11, 111, 96), Role.AUDIO)
-    others = {13: Role.COMFORT_NOISE, 101: Role.TELEPHONE_EVENT, 3: Role.UNKNOWN, 97: Role.UNKNOWN}
+    roles = {number: payloads.role_of(number) for number in (0, 3, 8, 9, 10, 11, 18, 111, 96, 13, 101, 4, 97)}
+    audio = dict.fromkeys((0, 3, 8, 9, 10, 11, 18, 111, 96), Role.AUDIO)
+    others = {13: Role.COMFORT_NOISE, 101: Role.TELEPHONE_EVENT, 4: Role.UNKNOWN, 97: Role.UNKNOWN}
     assert roles == audio | others
+
+
+def test_format_parameters_that_decide_how_a_payload_is_read_come_along() -> None:
+    """Octet-aligned AMR read as bandwidth-efficient is noise; what a codec need not know stays out."""
+    offered = BRIDGE.replace("a=rtpmap:100 EVS/16000\r\n", "a=rtpmap:100 AMR-WB/16000\r\n")
+    offered += "a=fmtp:100 mode-set=0,2; octet-align=1; max-red=0\r\n"
+    assert parse_sdp(offered).payload_types[100] == "AMR-WB/16000;octet-align=1"
+    # what it cannot decode with these parameters is left out, as a codec that is not known
+    assert 100 not in parse_sdp(offered.replace("max-red=0", "interleaving=4")).payload_types
 
 
 @pytest.mark.parametrize(
