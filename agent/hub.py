@@ -111,16 +111,21 @@ class Subscription(_Ring):
 
     async def next(self, timeout_seconds: float | None = None) -> FeedItem | Gap | None:
         """The next item or gap, None at the timeout. Raises FeedClosedError."""
+        updates = await self.next_updates(1, timeout_seconds)
+        return updates[0] if updates else None
+
+    async def next_updates(self, most: int, timeout_seconds: float | None = None) -> list[FeedItem | Gap]:
+        """What waits, at most `most`, in order; empty at the timeout. Raises FeedClosedError."""
         while True:
             self._awake.clear()
-            update = self._hub.take(self)
-            if update is not None:
-                return update
+            updates = self._hub.take_all(self, most)
+            if updates:
+                return updates
             try:
                 async with asyncio.timeout(timeout_seconds):
                     await self._awake.wait()
             except TimeoutError:
-                return None
+                return []
 
     def wake(self) -> None:
         try:
@@ -311,15 +316,21 @@ class Hub:
 
     def take(self, ring: _Ring) -> FeedItem | Gap | None:
         """For subscribers: their next update; None puts the ring to sleep until the next one."""
+        updates = self.take_all(ring, 1)
+        return updates[0] if updates else None
+
+    def take_all(self, ring: _Ring, most: int) -> list[FeedItem | Gap]:
+        """For subscribers: their next updates; none puts the ring to sleep until the next one."""
+        updates: list[FeedItem | Gap] = []
         with self._lock:
-            update = ring.take()
-            if isinstance(update, FeedItem):
-                self._delivered += 1
-            elif update is None:
+            while len(updates) < most and (update := ring.take()) is not None:
+                updates.append(update)
+                self._delivered += isinstance(update, FeedItem)
+            if not updates:
                 if ring.closed:
                     raise FeedClosedError
                 ring.sleeping = True
-            return update
+        return updates
 
     def remove(self, ring: _Ring) -> None:
         """For subscribers: queue nothing more for this ring."""

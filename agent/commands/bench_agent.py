@@ -26,6 +26,7 @@ from livemos.proto.quality.v1 import quality_pb2, quality_pb2_grpc
 
 _PREPARATION_SECONDS = 1.5  # the generator reads and encodes its clips
 _WARM_UP_SECONDS = 4.0  # streams start, the first segments come; not counted
+_LARGEST_BATCH = 256  # updates in one message of the feed
 _START_SECONDS = 30.0
 
 
@@ -64,7 +65,7 @@ def measure(
         stub: Any = quality_pb2_grpc.QualityServiceStub(channel)  # type: ignore[no-untyped-call]  # generated code
         model_id = stub.GetModel(quality_pb2.GetModelRequest(), timeout=10).model.model_id
         seen = _Seen()
-        call = stub.Subscribe(quality_pb2.SubscribeRequest())
+        call = stub.Subscribe(quality_pb2.SubscribeRequest(largest_batch=_LARGEST_BATCH))
         reader = threading.Thread(target=_subscribe, args=(call, seen), daemon=True)
         reader.start()
         generator = subprocess.Popen(
@@ -123,18 +124,25 @@ def measure(
 
 def _subscribe(call: Any, seen: _Seen) -> None:
     try:
-        for update in call:
-            kind = update.WhichOneof("message")
-            if kind == "segment" and seen.counting:
-                ready = update.segment.ready_time
-                seen.latencies_seconds.append(time.time() - (ready.seconds + ready.nanos * 1e-9))
-            elif kind == "rolling":
-                seen.lost_packets[update.rolling.source_id] = update.rolling.media.lost_packets
-                delay = update.rolling.media.playout_delay
-                seen.playout_delay_seconds = max(seen.playout_delay_seconds, delay.seconds + delay.nanos * 1e-9)
+        for message in call:
+            now = time.time()
+            updates = message.batch.updates if message.WhichOneof("message") == "batch" else (message,)
+            for update in updates:
+                _note(update, now, seen)
     except grpc.RpcError as ended:
         if ended.code() is not grpc.StatusCode.CANCELLED:
             seen.failure = f"{ended.code().name} {ended.details()}"
+
+
+def _note(update: Any, now: float, seen: _Seen) -> None:
+    kind = update.WhichOneof("message")
+    if kind == "segment" and seen.counting:
+        ready = update.segment.ready_time
+        seen.latencies_seconds.append(now - (ready.seconds + ready.nanos * 1e-9))
+    elif kind == "rolling":
+        seen.lost_packets[update.rolling.source_id] = update.rolling.media.lost_packets
+        delay = update.rolling.media.playout_delay
+        seen.playout_delay_seconds = max(seen.playout_delay_seconds, delay.seconds + delay.nanos * 1e-9)
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _CALL_SECONDS = 5.0
 _RETRYABLE = ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "CANCELLED", "INTERNAL", "DEADLINE_EXCEEDED", "UNKNOWN")
 _BACKOFF_SECONDS = (0.25, 5.0)  # the first wait, and the longest
+_LARGEST_BATCH = 256  # updates in one message
 _QUEUE_UPDATES = 2_000  # a slow terminal makes the agent state a gap; it does not fill this machine's memory
 
 
@@ -150,6 +151,7 @@ class FeedClient:
             source_ids=self._wanted.source_ids,
             labels=dict(self._wanted.labels),
             views=[wire.VIEW_NUMBERS[view] for view in self._wanted.views],
+            largest_batch=_LARGEST_BATCH,
         )
         self._call = self._stub.Subscribe(request)
         if self._stopping.is_set():
@@ -158,9 +160,7 @@ class FeedClient:
             if message.WhichOneof("message") == "hello":
                 # listed after the feed is open, so that nothing is missed between the two
                 yield Connected(model=message.hello.model_id, sources=self.sources())
-            update = wire.update_from_wire(message)
-            if update is not None:
-                yield update
+            yield from wire.updates_from_wire(message)
 
     def _put(self, message: FeedMessage) -> None:
         while not self._stopping.is_set():

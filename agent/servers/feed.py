@@ -11,8 +11,9 @@ from typing import Any
 from livemos.agent.clock import Clock
 from livemos.agent.errors import CapacityError
 from livemos.agent.feed_filter import ALL_VIEWS, FeedFilter
+from livemos.agent.feed_ring import Gap
 from livemos.agent.hub import FeedClosedError, Hub, Subscription
-from livemos.agent.records import ModelDescription
+from livemos.agent.records import FeedItem, FeedPayload, ModelDescription
 from livemos.agent.servers import wire
 from livemos.agent.servers.errors import LimitError, NotServingError, RequestError, UnknownSourceError
 from livemos.agent.servers.status import RETRY_SECONDS, Context, Gate
@@ -23,6 +24,8 @@ SOURCE_ID_CHARACTERS = 256
 SOURCE_IDS = 100
 LABELS = 16
 HEARTBEAT_SECONDS = (0.5, 5.0, 60.0)  # least, default, most
+LARGEST_BATCH_UPDATES = 1_000
+_KEPT_MESSAGES = 2_048
 MINIMUM_INTERVAL_SECONDS = 3_600.0  # the longest that may be asked for
 
 
@@ -39,11 +42,13 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
         self._gate = gate
         self._write_deadline_seconds = write_deadline_seconds
         self._open: set[Subscription] = set()
+        self._made: dict[tuple[str, int], tuple[FeedPayload, pb.SubscribeResponse]] = {}  # oldest first
 
     async def Subscribe(self, request: pb.SubscribeRequest, context: Context) -> None:
         """Hello, then every update; what a slow reader missed is stated as a gap."""
         async with self._gate.answering(context):
             wanted, heartbeat_seconds = filter_from_wire(request), heartbeat_from_wire(request)
+            most = most_from_wire(request)
             with self._subscribe(wanted) as subscription:
                 self._open.add(subscription)
                 try:
@@ -52,7 +57,7 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
                         self._model, feed_id=self._hub.feed_id, heartbeat_seconds=heartbeat_seconds
                     )
                     await self._write(context, pb.SubscribeResponse(hello=hello))
-                    async for message in self._messages(subscription, heartbeat_seconds):
+                    async for message in self._messages(subscription, heartbeat_seconds, most):
                         await self._write(context, message)
                 finally:
                     self._open.discard(subscription)
@@ -96,17 +101,33 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
             raise LimitError("subscribers", str(full)) from full
 
     async def _messages(
-        self, subscription: Subscription, heartbeat_seconds: float
+        self, subscription: Subscription, heartbeat_seconds: float, most: int
     ) -> AsyncIterator[pb.SubscribeResponse]:
         while True:
             try:
-                update = await subscription.next(timeout_seconds=heartbeat_seconds)
+                updates = await subscription.next_updates(max(1, most), timeout_seconds=heartbeat_seconds)
             except FeedClosedError:
                 return
-            if update is None:
+            messages = [self._message_of(update) for update in updates]
+            if not messages:
                 yield pb.SubscribeResponse(heartbeat=pb.Heartbeat(time=wire.timestamp(self._clock.unix())))
+            elif len(messages) == 1:
+                yield messages[0]
             else:
-                yield wire.update_to_wire(update)
+                yield pb.SubscribeResponse(batch=pb.Batch(updates=messages))
+
+    def _message_of(self, update: FeedItem | Gap) -> pb.SubscribeResponse:
+        """Made once for all subscribers, as long as they are near each other."""
+        if isinstance(update, Gap) or len(self._open) < 2:
+            return wire.update_to_wire(update)
+        key = update.payload.source_id, update.sequence
+        payload, message = self._made.get(key, (None, None))
+        if message is None or payload is not update.payload:
+            message = wire.update_to_wire(update)
+            self._made[key] = update.payload, message
+            if len(self._made) > _KEPT_MESSAGES:
+                del self._made[next(iter(self._made))]
+        return message
 
     async def _write(self, context: Context, message: pb.SubscribeResponse) -> None:
         try:
@@ -134,6 +155,13 @@ def filter_from_wire(request: pb.SubscribeRequest) -> FeedFilter:
         views=frozenset(views) or ALL_VIEWS,
         minimum_interval_seconds=interval,
     )
+
+
+def most_from_wire(request: pb.SubscribeRequest) -> int:
+    """Updates in one message, 0 for one by one. Raises RequestError."""
+    if request.largest_batch > LARGEST_BATCH_UPDATES:
+        raise RequestError("largest_batch", f"{request.largest_batch} lies outside 0 to {LARGEST_BATCH_UPDATES}")
+    return int(request.largest_batch)
 
 
 def heartbeat_from_wire(request: pb.SubscribeRequest) -> float:

@@ -78,9 +78,8 @@ _MEDIA_OPTIONALS = (
 
 def timestamp(unix_seconds: float) -> Timestamp:
     """To the microsecond: a float of today's seconds holds no more."""
-    wire = Timestamp()
-    wire.FromMicroseconds(round(unix_seconds * 1e6))
-    return wire
+    seconds, microseconds = divmod(round(unix_seconds * 1e6), 1_000_000)
+    return Timestamp(seconds=seconds, nanos=1_000 * microseconds)
 
 
 def unix_seconds(wire: Timestamp) -> float:
@@ -90,9 +89,9 @@ def unix_seconds(wire: Timestamp) -> float:
 
 def duration(seconds: float) -> Duration:
     """To the nanosecond."""
-    wire = Duration()
-    wire.FromNanoseconds(round(seconds * 1e9))
-    return wire
+    whole, nanoseconds = divmod(round(abs(seconds) * 1e9), 1_000_000_000)
+    # both parts carry the sign
+    return Duration(seconds=whole, nanos=nanoseconds) if seconds >= 0 else Duration(seconds=-whole, nanos=-nanoseconds)
 
 
 def seconds(wire: Duration) -> float:
@@ -287,6 +286,13 @@ def update_from_wire(wire: pb.SubscribeResponse) -> FeedItem | Gap | None:
             )
         )
     return None
+
+
+def updates_from_wire(wire: pb.SubscribeResponse) -> list[FeedItem | Gap]:
+    """The updates of one message, which may be a batch of them."""
+    messages = wire.batch.updates if wire.WhichOneof("message") == "batch" else (wire,)
+    updates = (update_from_wire(message) for message in messages)
+    return [update for update in updates if update is not None]
 
 
 def source_to_wire(snapshot: SourceSnapshot) -> pb.Source:

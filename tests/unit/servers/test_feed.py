@@ -293,3 +293,21 @@ def test_a_source_that_starts_during_the_feed_is_heard(
     hub.publish(make.segment("bridge/new"))
     assert next_of(call, "segment").segment.source_id == "bridge/new"
     call.cancel()
+
+
+def test_updates_that_wait_come_as_one_message_to_those_who_ask(
+    quality: quality_pb2_grpc.QualityServiceStub, hub: Hub, make: SimpleNamespace
+) -> None:
+    """A message costs both sides the same whether it holds one score or a hundred: hundreds of streams need this."""
+    alone, together = (quality.Subscribe(pb.SubscribeRequest(largest_batch=most)) for most in (0, 4))
+    for call in (alone, together):
+        next_of(call, "hello")
+    until_subscribers(hub, 2)
+    hub.publish_all([make.segment(source_id) for source_id in ("bridge/a", "bridge/b") for _ in range(3)])
+    singles = [next_of(alone, "segment").segment for _ in range(6)]
+    batches = [next_of(together, "batch").batch for _ in range(2)]
+    assert [len(batch.updates) for batch in batches] == [4, 2]
+    assert [update.segment for batch in batches for update in batch.updates] == singles
+    with pytest.raises(grpc.RpcError) as refused:
+        next(quality.Subscribe(pb.SubscribeRequest(largest_batch=1_001)))
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT

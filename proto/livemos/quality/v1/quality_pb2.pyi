@@ -158,7 +158,7 @@ ENCODING_LINEAR16: Encoding
 ENCODING_FLOAT32: Encoding
 
 class SubscribeRequest(_message.Message):
-    __slots__ = ("source_ids", "labels", "views", "minimum_interval", "heartbeat_interval")
+    __slots__ = ("source_ids", "labels", "views", "minimum_interval", "heartbeat_interval", "largest_batch")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -171,28 +171,38 @@ class SubscribeRequest(_message.Message):
     VIEWS_FIELD_NUMBER: _ClassVar[int]
     MINIMUM_INTERVAL_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    LARGEST_BATCH_FIELD_NUMBER: _ClassVar[int]
     source_ids: _containers.RepeatedScalarFieldContainer[str]
     labels: _containers.ScalarMap[str, str]
     views: _containers.RepeatedScalarFieldContainer[View]
     minimum_interval: _duration_pb2.Duration
     heartbeat_interval: _duration_pb2.Duration
-    def __init__(self, source_ids: _Optional[_Iterable[str]] = ..., labels: _Optional[_Mapping[str, str]] = ..., views: _Optional[_Iterable[_Union[View, str]]] = ..., minimum_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., heartbeat_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    largest_batch: int
+    def __init__(self, source_ids: _Optional[_Iterable[str]] = ..., labels: _Optional[_Mapping[str, str]] = ..., views: _Optional[_Iterable[_Union[View, str]]] = ..., minimum_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., heartbeat_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., largest_batch: _Optional[int] = ...) -> None: ...
 
 class SubscribeResponse(_message.Message):
-    __slots__ = ("hello", "segment", "rolling", "event", "heartbeat", "gap")
+    __slots__ = ("hello", "segment", "rolling", "event", "heartbeat", "gap", "batch")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     SEGMENT_FIELD_NUMBER: _ClassVar[int]
     ROLLING_FIELD_NUMBER: _ClassVar[int]
     EVENT_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     GAP_FIELD_NUMBER: _ClassVar[int]
+    BATCH_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     segment: Segment
     rolling: Rolling
     event: Event
     heartbeat: Heartbeat
     gap: Gap
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., segment: _Optional[_Union[Segment, _Mapping]] = ..., rolling: _Optional[_Union[Rolling, _Mapping]] = ..., event: _Optional[_Union[Event, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., gap: _Optional[_Union[Gap, _Mapping]] = ...) -> None: ...
+    batch: Batch
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., segment: _Optional[_Union[Segment, _Mapping]] = ..., rolling: _Optional[_Union[Rolling, _Mapping]] = ..., event: _Optional[_Union[Event, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., gap: _Optional[_Union[Gap, _Mapping]] = ..., batch: _Optional[_Union[Batch, _Mapping]] = ...) -> None: ...
+
+class Batch(_message.Message):
+    __slots__ = ("updates",)
+    UPDATES_FIELD_NUMBER: _ClassVar[int]
+    updates: _containers.RepeatedCompositeFieldContainer[SubscribeResponse]
+    def __init__(self, updates: _Optional[_Iterable[_Union[SubscribeResponse, _Mapping]]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("schema_version", "feed_id", "model_id", "model_sha256", "segment_duration", "stride_duration", "sample_rate_hz", "heartbeat_interval")
