@@ -35,6 +35,7 @@ class Cause(Enum):
 CAUSES = tuple(Cause)
 CAUSE_OUTPUTS = tuple(f"cause_{cause.value}" for cause in CAUSES)
 SNR_RANGE_DB = (0.0, 40.0)  # beyond it a tenth of noisiness is more than 3 dB
+_NOISINESS_RANGE = tuple(1.0 + 3.8 / (1.0 + math.exp((19.0 - snr) / 7.0)) for snr in SNR_RANGE_DB)
 _LEAST_WEIGHT = 1e-9  # what rounding leaves of a window that has emptied stays below
 
 
@@ -44,10 +45,9 @@ def snr_db(noisiness: npt.NDArray[np.floating]) -> Float64:
     The inverse of `noisiness` in training/labels.py, which the network was taught:
     noisiness = 1 + 3.8 / (1 + exp((19 - snr_db) / 7)).
     """
-    low, high = SNR_RANGE_DB
-    with np.errstate(invalid="ignore", divide="ignore"):
-        estimate = 19.0 - 7.0 * np.log(3.8 / (np.asarray(noisiness, np.float64) - 1.0) - 1.0)
-    return np.where((estimate >= low) & (estimate <= high), estimate, np.nan)
+    low, high = _NOISINESS_RANGE
+    inside = np.minimum(np.maximum(noisiness, low, dtype=np.float64), high)
+    return np.where(inside == noisiness, 19.0 - 7.0 * np.log(3.8 / (inside - 1.0) - 1.0), np.nan)
 
 
 def weighted(causes: Float32, speech_ratio: Float32) -> Float32:

@@ -94,13 +94,16 @@ class RollingBank:
         newest_first = self._newest_first(rows)
         count = self._count[rows]
         last_reasons = [self._last_reason[row] for row in rows]
-        *explained, call_explained = self._explain(rows, values, causes)
-        windows = []
-        for seconds, part_explained in zip(WINDOWS_SECONDS, explained, strict=True):
-            segments = segments_in(seconds)
-            part = self._recent(count, newest_first[:, :segments])
-            windows.append(_windows(seconds, part, np.minimum(count, segments), last_reasons, part_explained))
-        windows.append(_windows(None, self._call(rows), count, last_reasons, call_explained))
+        explained = self._explain(rows, values, causes)
+        parts = [self._recent(count, newest_first[:, : segments_in(seconds)]) for seconds in WINDOWS_SECONDS]
+        parts.append(self._call(rows))
+        due = [np.minimum(count, segments_in(seconds)) for seconds in WINDOWS_SECONDS]
+        due.append(count)
+        snr = snr_db(np.stack([part.means[:, NOISINESS] for part in parts])).tolist()
+        windows = [
+            _windows(seconds, *columns, last_reasons)
+            for seconds, *columns in zip((*WINDOWS_SECONDS, None), parts, due, snr, explained, strict=True)
+        ]
         return list(zip(*windows, strict=True))
 
     def _explain(
@@ -177,8 +180,9 @@ def _windows(
     seconds: float | None,
     part: _Columns,
     due_segments: npt.NDArray[np.int64],
-    last_reasons: list[Reason | None],
+    snr_db: list[float],
     explained: list[Explained],
+    last_reasons: list[Reason | None],
 ) -> list[RollingWindow]:
     """A record for each row; whole columns become Python's numbers at once."""
     return [
@@ -212,7 +216,7 @@ def _windows(
             part.speech.tolist(),
             due_segments.tolist(),
             last_reasons,
-            snr_db(part.means[:, NOISINESS]).tolist(),
+            snr_db,
             explained,
             strict=True,
         )
