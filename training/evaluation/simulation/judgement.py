@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from livemos.training.evaluation.figures import Row
 from livemos.training.evaluation.output import Files, csv_text, jsonl_text, number, with_interval
 from livemos.training.evaluation.report import Section
-from livemos.training.evaluation.simulation import causes, dimensions, figures, pictures
+from livemos.training.evaluation.simulation import causes, dimensions, figures, pictures, pooling
 from livemos.training.evaluation.simulation.causes import CauseTable
 from livemos.training.evaluation.simulation.heldout import Heldout
 from livemos.training.evaluation.statistics import RESAMPLES
@@ -30,6 +30,7 @@ class Judgement:
     causes: list[Row]
     evidence: list[Row]
     estimates: list[Row]
+    pooling: list[Row]
 
 
 def judge(heldout: Heldout, repositories: Mapping[str, str], resamples: int = RESAMPLES) -> Judgement:
@@ -48,6 +49,7 @@ def judge(heldout: Heldout, repositories: Mapping[str, str], resamples: int = RE
         causes=list(causes.cause_rows(table, resamples)),
         evidence=list(causes.evidence_rows(heldout, table)),
         estimates=list(causes.estimate_rows(heldout, table, resamples)),
+        pooling=list(pooling.pooling_rows(heldout, resamples)),
     )
 
 
@@ -61,6 +63,7 @@ def files_of(result: Judgement) -> Files:
         "simulation_windows.csv": csv_text(result.windows, figures.WINDOW_COLUMNS),
         "simulation_coverage.csv": csv_text(result.coverage, figures.COVERAGE_COLUMNS),
         "simulation_presence.csv": csv_text(result.presence, figures.PRESENCE_COLUMNS),
+        "simulation_pooling.csv": csv_text(result.pooling, pooling.POOLING_COLUMNS),
         "dimensions.csv": csv_text(result.matrix, dimensions.MATRIX_COLUMNS),
         "dimensions_follow.csv": csv_text(result.follows, dimensions.FOLLOWS_COLUMNS),
         "causes.csv": csv_text(result.causes, causes.CAUSE_COLUMNS),
@@ -112,6 +115,7 @@ def sections_of(result: Judgement, files: Files) -> list[Section]:
         _causes(result, files),
         _evidence(result),
         _presence(result),
+        _pooling(result),
     ]
 
 
@@ -287,6 +291,27 @@ def _presence(result: Judgement) -> Section:
                 with_interval(row, "right_ratio", "{:.3f}"),
             )
             for row in result.presence
+        ),
+        text_columns=2,
+    )
+
+
+def _pooling(result: Judgement) -> Section:
+    return Section(
+        title="Rules that make one score of many seconds",
+        note="Pearson with the label of the clip, and its gain over the product's rule (drawn together). None but the "
+        "first ships. The last is fitted to labels: of other families, four times.",
+        headings=("clips", "rule", "n", "Pearson", "gain", "RMSE after a line"),
+        rows=tuple(
+            (
+                str(row["clips_of"]),
+                str(row["rule"]),
+                str(row["clips"]),
+                with_interval(row, "pearson", "{:.3f}"),
+                with_interval(row, "pearson_gain", "{:+.3f}"),
+                number(row.get("rmse_after_line"), "{:.3f}"),
+            )
+            for row in result.pooling
         ),
         text_columns=2,
     )
