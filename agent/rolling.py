@@ -101,8 +101,10 @@ class RollingBank:
         due.append(count)
         snr = snr_db(np.stack([part.means[:, NOISINESS] for part in parts])).tolist()
         windows = [
-            _windows(seconds, *columns, last_reasons)
-            for seconds, *columns in zip((*WINDOWS_SECONDS, None), parts, due, snr, explained, strict=True)
+            _windows(seconds, part, segments, part_snr, part_explained, last_reasons)
+            for seconds, part, segments, part_snr, part_explained in zip(
+                (*WINDOWS_SECONDS, None), parts, due, snr, explained, strict=True
+            )
         ]
         return list(zip(*windows, strict=True))
 

@@ -105,7 +105,7 @@ class SegmentScorer:
                 outputs = np.full((len(asked), len(self._columns)), np.nan, np.float32)
             if self.gives_causes:
                 outputs, causes[asked] = outputs[:, : len(VALUES)], outputs[:, len(VALUES) :]
-            finite = np.isfinite(outputs).all(axis=1)
+            finite = np.asarray(np.isfinite(outputs).all(axis=1))
             after = gate.reasons_after(finite, outputs[:, SPEECH_RATIO], self._minimum_speech_ratio)
             given = np.array([reason is None for reason in after])
             values[asked[finite], SPEECH_RATIO] = np.clip(outputs[finite, SPEECH_RATIO], 0.0, 1.0)
