@@ -6,7 +6,7 @@ Segments of all streams share engine calls of a fixed size, so a second run repe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -157,6 +157,7 @@ class _ScoringSink:
                 ready_unix_seconds=due.ready_monotonic_seconds,
                 concealed_ratio=due.concealed_ratio,
                 model_id=self.scorer.model.model_id,
+                marks=due.marks,
             )
             found.segments.append(score)
             found.cause_sums += causes[row]
@@ -180,14 +181,7 @@ class _Writer:
         self._rate_hz = block.sample_rate_hz
         piece = round(_PIECE_SECONDS * block.sample_rate_hz)
         for start in range(0, len(block.samples), piece):
-            self._stream.write(
-                AudioBlock(
-                    samples=block.samples[start : start + piece],
-                    sample_rate_hz=block.sample_rate_hz,
-                    concealed=block.concealed,
-                    ready_monotonic_seconds=block.ready_monotonic_seconds,
-                )
-            )
+            self._stream.write(replace(block, samples=block.samples[start : start + piece]))
             self._sink.take(self._stream, self._found)
 
     def media(self, statistics: MediaStatistics) -> None:

@@ -27,6 +27,7 @@ from livemos.agent.records import (
     AudioBlock,
     EventKind,
     FeedPayload,
+    Mark,
     MediaStatistics,
     RollingScore,
     RollingWindow,
@@ -245,6 +246,7 @@ class Pipeline:
             ready_unix_seconds=segment.ready_monotonic_seconds + self._unix_offset_seconds,
             concealed_ratio=segment.concealed_ratio,
             model_id=self._scorer.model.model_id,
+            marks=segment.marks,
         )
         rolling = RollingScore(
             source_id=score.source_id,
@@ -321,6 +323,7 @@ def segment_score(
     ready_unix_seconds: float,
     concealed_ratio: float,
     model_id: str,
+    marks: tuple[Mark, ...] = (),
 ) -> SegmentScore:
     """One row of SegmentScores as a record; NaN becomes unset."""
     mos, noisiness, coloration, discontinuity, loudness, mos_std, speech_ratio = (
@@ -353,4 +356,5 @@ def segment_score(
         cause_probability=cause_probability,
         reason=scores.reasons[row],
         model_id=model_id,
+        marks=marks,
     )

@@ -63,6 +63,13 @@ class EventKind(Enum):
     BYTE_ORDER_SUSPECTED = "byte_order_suspected"
 
 
+class Mark(Enum):
+    """What a span of audio should be known by, though it is scored."""
+
+    TELEPHONE_EVENT = "telephone_event"  # a key or tone was signalled in its place
+    CAPTURE_LOSS = "capture_loss"  # this machine lost packets of it
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioBlock:
     """Contiguous mono audio of one stream, all of it received or all of it concealed.
@@ -79,6 +86,7 @@ class AudioBlock:
     concealed: bool = False
     ready_monotonic_seconds: float
     part_ready_seconds: Sequence[float] = ()
+    marks: tuple[Mark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +156,7 @@ class SegmentScore:
     cause_probability: float | None = None
     reason: Reason | None = None
     model_id: str = ""
+    marks: tuple[Mark, ...] = ()  # of any part of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from livemos.agent.records import SAMPLE_RATE_HZ, AudioBlock, Samples, StreamDescription
+from livemos.agent.records import SAMPLE_RATE_HZ, AudioBlock, Mark, Samples, StreamDescription
 from livemos.agent.resample import StreamResampler
 from livemos.agent.ring import ROW_SAMPLES, RingBank
 from livemos.agent.segmenter import end_of, start_of, whole_segments
@@ -27,6 +27,7 @@ class DueSegment:
     whole: bool  # False: overwritten before it could be read
     concealed_ratio: float
     ready_monotonic_seconds: float
+    marks: tuple[Mark, ...] = ()
 
 
 class Stream:
@@ -57,6 +58,7 @@ class Stream:
         self._received = 0  # samples at the resampler's rate, those that wait included
         self._waiting: list[Samples] = []
         self._concealed_spans: deque[tuple[float, float]] = deque()
+        self._marked_spans: deque[tuple[float, float, tuple[Mark, ...]]] = deque()
         self._ready: deque[float] = deque()  # when the end of each segment not yet taken was heard
         self._last_ready_monotonic_seconds = 0.0
         self._reached = 0  # segments whose end has been received
@@ -75,6 +77,8 @@ class Stream:
         end = self._position()
         if block.concealed:
             self._concealed_spans.append((start, end))
+        if block.marks:
+            self._marked_spans.append((start, end, block.marks))
         self._last_ready_monotonic_seconds = block.ready_monotonic_seconds
         while end_of(self._reached) <= end:
             self._ready.append(self._heard_seconds(block, start, end))
@@ -171,7 +175,16 @@ class Stream:
         with self._room:
             self._taken = index + 1
             self._room.notify_all()
-        return DueSegment(index, whole, concealed, ready)
+        return DueSegment(index, whole, concealed, ready, self._marks(index))
+
+    def _marks(self, index: int) -> tuple[Mark, ...]:
+        if not self._marked_spans:
+            return ()
+        start, end = start_of(index), end_of(index)
+        while self._marked_spans and self._marked_spans[0][1] <= start:
+            self._marked_spans.popleft()
+        overlapping = {mark for begin, _, marks in tuple(self._marked_spans) if begin < end for mark in marks}
+        return tuple(sorted(overlapping, key=lambda mark: mark.value))
 
     def _concealed_ratio(self, index: int) -> float:
         start, end = start_of(index), end_of(index)

@@ -20,6 +20,8 @@ SUITES: dict[str, tuple[str, int]] = {  # pylibsrtp's profile, octets of master 
     "AEAD_AES_128_GCM": ("SRTP_PROFILE_AEAD_AES_128_GCM", 28),
     "AEAD_AES_256_GCM": ("SRTP_PROFILE_AEAD_AES_256_GCM", 44),
 }
+_TAG_BYTES = {"AES_CM_128_HMAC_SHA1_80": 10, "AES_CM_128_HMAC_SHA1_32": 4}  # behind the MKI; with GCM nothing is
+_LONGEST_MKI_BYTES = 128  # RFC 4568 section 6.1
 _STEP = 0x7000  # libsrtp follows an index that grows by less than 2**15 at once
 REPLAY_WINDOW_PACKETS = 1_024
 
@@ -35,6 +37,7 @@ class SrtpKey:
     suite: str
     master: bytes = field(repr=False)
     roc: int = 0  # the sender's roll-over counter when listening begins
+    mki: bytes = b""  # in every packet, where the sender names its key
 
     @classmethod
     def parse(cls, suite: str, encoded: str, *, where: str, roc: int = 0) -> SrtpKey:
@@ -42,15 +45,13 @@ class SrtpKey:
         if suite not in SUITES:
             raise SdpError(f"{where}: the suite {suite[:40]} is not supported; use one of {', '.join(SUITES)}")
         key, *parameters = encoded.split("|")
-        if any(":" in parameter for parameter in parameters):
-            raise SdpError(f"{where}: keys with an MKI are not supported; let the sender use one key without MKI")
         try:
             master = base64.b64decode(key, validate=True)
         except (binascii.Error, ValueError):
             raise SdpError(f"{where}: the key of {suite} is not base64") from None
         if len(master) != SUITES[suite][1]:
             raise SdpError(f"{where}: key and salt of {suite} have {SUITES[suite][1]} bytes, got {len(master)}")
-        return cls(suite, master, roc)
+        return cls(suite, master, roc, _mki([each for each in parameters if ":" in each], where))
 
 
 class Unsealer:
@@ -70,11 +71,21 @@ class Unsealer:
         known = self._sessions.get(ssrc)
         session = self._session(ssrc, int.from_bytes(datagram[2:4])) if known is None else known
         try:
-            plain: bytes = session.unprotect(datagram)
+            plain: bytes = session.unprotect(self._without_mki(datagram))
         except (self._srtp.Error, ValueError) as error:
             raise SealError(f"not authenticated: {error}") from error
         self._sessions[ssrc] = session
         return plain
+
+    def _without_mki(self, datagram: bytes) -> bytes:
+        """It is not authenticated (RFC 3711 section 3.1), so that the rest is a sealed packet as any."""
+        mki = self._key.mki
+        if not mki:
+            return datagram
+        end = len(datagram) - _TAG_BYTES.get(self._key.suite, 0)
+        if datagram[end - len(mki) : end] != mki:
+            raise ValueError("its MKI names another key")
+        return datagram[: end - len(mki)] + datagram[end:]
 
     def forget(self, ssrc: int) -> None:
         """The stream has ended."""
@@ -96,3 +107,15 @@ class Unsealer:
         policy = self._srtp.Policy(key=self._key.master, ssrc_type=kind, ssrc_value=ssrc, srtp_profile=profile)
         policy.window_size = REPLAY_WINDOW_PACKETS
         return policy
+
+
+def _mki(given: list[str], where: str) -> bytes:
+    """Of "VALUE:LENGTH" (RFC 4568 section 6.1): the value in so many octets; none where none is given."""
+    if not given:
+        return b""
+    value, _, length = given[0].partition(":")
+    if not (value.isdigit() and length.isdigit() and 0 < int(length) <= _LONGEST_MKI_BYTES):
+        raise SdpError(f'{where}: "{given[0][:20]}" is not the MKI of a key; SDES writes VALUE:LENGTH')
+    if int(value) >= 1 << (8 * int(length)):
+        raise SdpError(f"{where}: the MKI of a key does not fit into its {length} bytes")
+    return int(value).to_bytes(int(length))

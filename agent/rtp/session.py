@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from livemos.agent.records import AudioBlock, EventKind, MediaStatistics
+from livemos.agent.records import AudioBlock, EventKind, Mark, MediaStatistics
 from livemos.agent.rtp.clock_drift import ClockDrift
 from livemos.agent.rtp.ingest import PacketRun, Steady
 from livemos.agent.rtp.jitter import InterarrivalJitter
@@ -237,6 +237,7 @@ class RtpSession:
         """This machine lost packets of the stream: what is missing now says nothing about the network."""
         for listener in self._listeners:
             listener.quality.void(self._newest_seconds)
+            listener.timeline.mark_next(Mark.CAPTURE_LOSS)
 
     def stalled(self) -> None:
         """Nothing arrives any more: neither rate nor jitter is measured over the silence."""

@@ -6,14 +6,15 @@ timestamp was real time passing (RFC 3550 section 5.1; RFC 7587 section 4.2 for 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from livemos.agent.codecs import make_decoder
 from livemos.agent.codecs.base import Decoder, RunDecoder
 from livemos.agent.errors import CodecError
-from livemos.agent.records import SAMPLE_RATE_HZ, AudioBlock, EventKind, Samples
+from livemos.agent.records import SAMPLE_RATE_HZ, AudioBlock, EventKind, Mark, Samples
+from livemos.agent.rtp.byte_order import ByteOrderWatch
 from livemos.agent.rtp.ingest import PacketRun, Steady
 from livemos.agent.rtp.packet import Packet
 from livemos.agent.rtp.payload_map import PayloadMap, Role
@@ -73,6 +74,8 @@ class MediaTimeline:
         self._comfort_level_dbov: float | None = None
         self._comfort = np.random.default_rng(_COMFORT_SEED)  # the same noise on every run
         self._event_timestamp: int | None = None  # of the key press that is going on
+        self._marks: set[Mark] = set()  # of the audio that is played next
+        self._byte_order: ByteOrderWatch | None = None  # while the codec is L16
         self._ptime_ticks = 0
         self._new_ptime: tuple[int, int] = 0, 0  # ticks, packets of that length in a row
 
@@ -100,6 +103,10 @@ class MediaTimeline:
             return [self._block(decoder, self._silence(samples), ready_seconds)]
         return [self._block(decoder, decoder.conceal(samples), ready_seconds, concealed=True)]
 
+    def mark_next(self, mark: Mark) -> None:
+        """What is heard next, with what fills the gap before it, bears `mark`."""
+        self._marks.add(mark)
+
     def play(
         self, packet: Packet, arrival_seconds: float, *, ready_seconds: float, missing_packets: int, restarted: bool
     ) -> list[AudioBlock]:
@@ -107,6 +114,16 @@ class MediaTimeline:
 
         missing_packets: how many were given up between it and the packet played before.
         """
+        blocks = self._play(packet, arrival_seconds, ready_seconds, missing_packets, restarted=restarted)
+        if self._marks and blocks:
+            marks = tuple(sorted(self._marks, key=lambda mark: mark.value))
+            self._marks.clear()
+            return [replace(block, marks=marks) for block in blocks]
+        return blocks
+
+    def _play(
+        self, packet: Packet, arrival_seconds: float, ready_seconds: float, missing_packets: int, *, restarted: bool
+    ) -> list[AudioBlock]:
         self._missing_packets += missing_packets
         if restarted:
             self._anchor, self._missing_packets = None, 0
@@ -148,6 +165,11 @@ class MediaTimeline:
         self.packet_ticks = samples * decoder.clock_rate_hz // decoder.sample_rate_hz
         self._anchor = _Anchor(packet.timestamp, arrival_seconds, self.packet_ticks)
         self.quiet, self._comfort_level_dbov = decoder.is_pause(packet.payload), None
+        if self._byte_order is not None and self._byte_order.heard(packet.payload):
+            detail = (
+                f"{self.codec} is noise as it is read and smooth with its octets swapped: is the sender little-endian?"
+            )
+            self.events.append(SessionEvent(EventKind.BYTE_ORDER_SUSPECTED, detail))
         if not self.quiet:
             self._watch_ptime(decoder)
         return [*blocks, self._block(decoder, audio, ready_seconds)]
@@ -165,6 +187,7 @@ class MediaTimeline:
             or anchor.ticks != ticks
             or self._ptime_ticks != ticks
             or self._missing_packets
+            or self._marks
             or self.quiet
             or self._comfort_level_dbov is not None
             or self.undescribed_payload_type is not None
@@ -198,6 +221,7 @@ class MediaTimeline:
 
     def _note_key_press(self, packet: Packet) -> None:
         """One event for all packets of a press: they share its timestamp (RFC 4733 section 2.2.1)."""
+        self._marks.add(Mark.TELEPHONE_EVENT)
         if packet.timestamp != self._event_timestamp:
             self._event_timestamp = packet.timestamp
             # which key it was is the caller's secret: card numbers and codes are dialled this way
@@ -241,6 +265,8 @@ class MediaTimeline:
                 self._anchor, self._ptime_ticks = None, 0
             self._slips, self.observed_clock_rate_hz = 0, None
         self._decoder, self._payload_type, self.codec = decoder, payload_type, str(encoding)
+        linear = encoding.key == "l16"
+        self._byte_order = ByteOrderWatch(encoding.clock_rate_hz, encoding.channels) if linear else None
         self._run_decoder = decoder if isinstance(decoder, RunDecoder) else None
         return decoder
 

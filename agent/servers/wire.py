@@ -19,6 +19,7 @@ from livemos.agent.records import (
     ClipScore,
     EventKind,
     FeedItem,
+    Mark,
     MediaStatistics,
     ModelDescription,
     RollingScore,
@@ -48,6 +49,8 @@ _REASON_NUMBERS = _numbers(Reason, "REASON", pb.Reason)
 _CAUSE_NUMBERS = _numbers(Cause, "CAUSE", pb.Cause)
 _KIND_NUMBERS = _numbers(EventKind, "EVENT_KIND", pb.EventKind)
 _STATE_NUMBERS = _numbers(StreamState, "SOURCE_STATE", pb.SourceState)
+_MARK_NUMBERS = _numbers(Mark, "MARK", pb.Mark)
+_MARKS = _members(_MARK_NUMBERS)
 _REASONS, _KINDS, _STATES = _members(_REASON_NUMBERS), _members(_KIND_NUMBERS), _members(_STATE_NUMBERS)
 _CAUSES = _members(_CAUSE_NUMBERS)
 VIEWS = _members(_numbers(View, "VIEW", pb.View))
@@ -129,6 +132,7 @@ def segment_to_wire(score: SegmentScore, sequence: int) -> pb.Segment:
         reason=_reason_number(score.reason),
         cause=_cause_number(score.cause),
         model_id=score.model_id,
+        marks=[_MARK_NUMBERS[mark] for mark in score.marks],
         **_fields(score, _SEGMENT_OPTIONALS),
     )
 
@@ -146,6 +150,7 @@ def segment_from_wire(wire: pb.Segment) -> SegmentScore:
         reason=_REASONS.get(wire.reason),
         cause=_CAUSES.get(wire.cause),
         model_id=wire.model_id,
+        marks=tuple(_MARKS[mark] for mark in wire.marks if mark in _MARKS),
         **_set_fields(wire, _SEGMENT_OPTIONALS),
     )
 

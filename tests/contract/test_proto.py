@@ -18,6 +18,7 @@ from livemos.agent.reasons import Reason
 from livemos.agent.records import (
     EventKind,
     FeedItem,
+    Mark,
     MediaStatistics,
     RollingScore,
     RollingWindow,
@@ -52,6 +53,7 @@ SEGMENT = SegmentScore(
     cause=Cause.ECHO_OR_TALKER,
     cause_probability=0.625,
     model_id="m-1-0",
+    marks=(Mark.CAPTURE_LOSS, Mark.TELEPHONE_EVENT),
 )
 UNSET = SegmentScore(
     source_id="a",

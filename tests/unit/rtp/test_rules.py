@@ -16,14 +16,16 @@ from typing import Any
 import dpkt
 import numpy as np
 import pytest
+from material import CLIPS, load
 from rtp_traffic import CaptureWriter, Listener, Port, opus_packets, pcmu
 
+from livemos.agent.capture_scorer import CaptureScorer
 from livemos.agent.clock import SystemClock
 from livemos.agent.codecs import make_encoder
 from livemos.agent.codecs.opus import has_redundancy, packet_samples_48k
 from livemos.agent.errors import CodecError, SdpError, SourceError
 from livemos.agent.reasons import Reason
-from livemos.agent.records import EventKind, StreamState
+from livemos.agent.records import EventKind, Mark, StreamState
 from livemos.agent.rtp.addresses import AddressPolicy, transport
 from livemos.agent.rtp.admission import Caps
 from livemos.agent.rtp.capture_file import CaptureReader
@@ -357,6 +359,42 @@ def test_rule_14_l16_is_big_endian_and_even() -> None:
     assert (listener.session.invalid_payloads, listener.session.statistics().discarded_packets) == (1, 1)
 
 
+def test_rule_14_little_endian_l16_is_told_and_not_swapped() -> None:
+    """A sender that forgot to swap its octets: one event, and the audio as it came. Speech and hiss are none."""
+    listener, swapped = Listener({96: "L16/16000"}), Listener({96: "L16/16000"})
+    speech = load(CLIPS[0])[: 5 * 16_000]
+    linear = (speech * 32_767).astype(np.int16)
+    packets = [linear[begin : begin + 320] for begin in range(0, len(linear), 320)]
+    listener.hear(
+        pcmu(n, 320 * n, payload_type=96, payload=each.astype(">i2").tobytes()) for n, each in enumerate(packets)
+    )
+    assert listener.events() == []
+    swapped.hear(
+        pcmu(n, 320 * n, payload_type=96, payload=each.astype("<i2").tobytes()) for n, each in enumerate(packets)
+    )
+    assert swapped.events() == [EventKind.BYTE_ORDER_SUSPECTED]
+    assert swapped.samples()[: len(speech)].std() > 0.3
+    noise = Listener({96: "L16/16000"})
+    hiss = np.random.default_rng(1).normal(0, 3_000, (250, 320)).astype(">i2")
+    noise.hear(pcmu(n, 320 * n, payload_type=96, payload=row.tobytes()) for n, row in enumerate(hiss))
+    assert noise.events() == []
+
+
+def test_rule_15_segments_beside_a_key_press_are_marked(tmp_path: Path) -> None:
+    """200 ms of keys at 3 s: what is heard there is no fault of the line, and the reader can tell."""
+    writer = CaptureWriter()
+    for number in range(300):
+        key = 150 <= number < 160
+        packet = pcmu(number, 160 * 150, payload_type=101, payload=b"\x05\x8a\x00\xa0") if key else pcmu(number)
+        writer.add(packet, 0.02 * number)
+    path = writer.write(tmp_path / "call.pcap")
+    scorer = CaptureScorer(engine="constant")
+    (stream,), _ = scorer.score(path, payload_types={101: "telephone-event/8000"})
+    marked = [segment.segment_index for segment in stream.segments if Mark.TELEPHONE_EVENT in segment.marks]
+    # the keys and the packet behind them lie in [3.0, 3.22): segments from 2.5, 3.0 s and, by the resampler, none other
+    assert marked == [5, 6]
+
+
 def test_rule_15_key_presses_are_in_the_sequence_and_nowhere_else() -> None:
     """Ten packets of one key: one event without the digit, no loss, no jitter, nothing concealed."""
     listener = Listener({101: "telephone-event/8000"})
@@ -581,6 +619,17 @@ def test_rule_22_what_this_machine_lost_is_told_to_every_stream() -> None:
     assert events(port.only().events, EventKind.CAPTURE_LOSS) == [EventKind.CAPTURE_LOSS]
 
 
+def test_rule_22_what_fills_the_hole_of_a_capture_loss_is_marked() -> None:
+    """The gap behind the loss bears the mark, what is heard a second later does not."""
+    port = Port()
+    port.send(*(pcmu(number) for number in range(50)))
+    port.receiver.capture_lost(5)
+    port.send(*(pcmu(number) for number in range(55, 110)))
+    marked = [block for block in port.only().blocks if Mark.CAPTURE_LOSS in block.marks]
+    assert sum(len(block.samples) for block in marked if block.concealed) == 5 * 160
+    assert marked[0].concealed and len(marked) == 2
+
+
 def test_rule_23_every_form_of_a_capture_gives_the_same_stream(tmp_path: Path) -> None:
     """pcap in µs and ns, both byte orders, pcapng in two sections: bytes of audio and numbers agree."""
     writer = CaptureWriter()
@@ -684,6 +733,29 @@ def test_rule_24_sealed_packets_open_over_the_wrap_and_a_wrong_key_is_told(suite
     assert wrong.counts["srtp_auth_failed_packets"] == 12
     assert (stream.seconds, stream.states) == (0, [(StreamState.UNDESCRIBED, Reason.ENCRYPTED)])
     assert events(stream.events, EventKind.DECRYPTION_FAILED) == [EventKind.DECRYPTION_FAILED]
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_rule_24_a_key_with_an_mki_opens_what_bears_it(suite: str) -> None:
+    """SDES names keys: `|2^20|66051:4` is 00 01 02 03 in every packet, behind the payload and before the tag."""
+    import pylibsrtp
+
+    name, size = SUITES[suite]
+    master = bytes(range(size))
+    key = SrtpKey.parse(suite, base64.b64encode(master).decode() + "|2^20|66051:4", where="the SDP")
+    assert key.mki == b"\x00\x01\x02\x03"
+    profile = getattr(pylibsrtp.Policy, name)
+    policy = pylibsrtp.Policy(key=master, ssrc_type=pylibsrtp.Policy.SSRC_ANY_OUTBOUND, srtp_profile=profile)
+    sender, unsealer = pylibsrtp.Session(policy), Unsealer(key)
+    tag = {"AES_CM_128_HMAC_SHA1_80": 10, "AES_CM_128_HMAC_SHA1_32": 4}.get(suite, 0)
+    for number in range(3):
+        sealed = sender.protect(build(pcmu(number)))
+        at = len(sealed) - tag
+        assert unsealer.unseal(sealed[:at] + key.mki + sealed[at:], 0x1234) == build(pcmu(number))
+    with pytest.raises(SealError, match="another key"):
+        unsealer.unseal(sealed[:at] + b"\x00\x01\x02\x04" + sealed[at:], 0x1234)
+    with pytest.raises(SdpError, match="does not fit"):
+        SrtpKey.parse(suite, base64.b64encode(master).decode() + "|256:1", where="the SDP")
 
 
 def test_rule_24_a_late_join_needs_the_roll_over_counter_and_a_replay_is_refused() -> None:

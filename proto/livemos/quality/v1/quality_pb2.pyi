@@ -71,6 +71,12 @@ class EventKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     EVENT_KIND_DISAGREEMENT_ENDED: _ClassVar[EventKind]
     EVENT_KIND_BYTE_ORDER_SUSPECTED: _ClassVar[EventKind]
 
+class Mark(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    MARK_UNSPECIFIED: _ClassVar[Mark]
+    MARK_TELEPHONE_EVENT: _ClassVar[Mark]
+    MARK_CAPTURE_LOSS: _ClassVar[Mark]
+
 class SourceState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     SOURCE_STATE_UNSPECIFIED: _ClassVar[SourceState]
@@ -143,6 +149,9 @@ EVENT_KIND_DECRYPTION_FAILED: EventKind
 EVENT_KIND_DISAGREEMENT: EventKind
 EVENT_KIND_DISAGREEMENT_ENDED: EventKind
 EVENT_KIND_BYTE_ORDER_SUSPECTED: EventKind
+MARK_UNSPECIFIED: Mark
+MARK_TELEPHONE_EVENT: Mark
+MARK_CAPTURE_LOSS: Mark
 SOURCE_STATE_UNSPECIFIED: SourceState
 SOURCE_STATE_WAITING: SourceState
 SOURCE_STATE_ACTIVE: SourceState
@@ -225,7 +234,7 @@ class Hello(_message.Message):
     def __init__(self, schema_version: _Optional[int] = ..., feed_id: _Optional[str] = ..., model_id: _Optional[str] = ..., model_sha256: _Optional[str] = ..., segment_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., stride_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., sample_rate_hz: _Optional[int] = ..., heartbeat_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class Segment(_message.Message):
-    __slots__ = ("source_id", "sequence", "segment_index", "start_sample", "start_time", "ready_time", "mos", "mos_std", "noisiness", "coloration", "discontinuity", "loudness", "speech_ratio", "level_dbov", "clipped_ratio", "concealed_ratio", "bandwidth_hz", "reason", "model_id", "cause", "cause_probability", "snr_db")
+    __slots__ = ("source_id", "sequence", "segment_index", "start_sample", "start_time", "ready_time", "mos", "mos_std", "noisiness", "coloration", "discontinuity", "loudness", "speech_ratio", "level_dbov", "clipped_ratio", "concealed_ratio", "bandwidth_hz", "reason", "model_id", "cause", "cause_probability", "snr_db", "marks")
     SOURCE_ID_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     SEGMENT_INDEX_FIELD_NUMBER: _ClassVar[int]
@@ -248,6 +257,7 @@ class Segment(_message.Message):
     CAUSE_FIELD_NUMBER: _ClassVar[int]
     CAUSE_PROBABILITY_FIELD_NUMBER: _ClassVar[int]
     SNR_DB_FIELD_NUMBER: _ClassVar[int]
+    MARKS_FIELD_NUMBER: _ClassVar[int]
     source_id: str
     sequence: int
     segment_index: int
@@ -270,7 +280,8 @@ class Segment(_message.Message):
     cause: Cause
     cause_probability: float
     snr_db: float
-    def __init__(self, source_id: _Optional[str] = ..., sequence: _Optional[int] = ..., segment_index: _Optional[int] = ..., start_sample: _Optional[int] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ready_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., mos: _Optional[float] = ..., mos_std: _Optional[float] = ..., noisiness: _Optional[float] = ..., coloration: _Optional[float] = ..., discontinuity: _Optional[float] = ..., loudness: _Optional[float] = ..., speech_ratio: _Optional[float] = ..., level_dbov: _Optional[float] = ..., clipped_ratio: _Optional[float] = ..., concealed_ratio: _Optional[float] = ..., bandwidth_hz: _Optional[float] = ..., reason: _Optional[_Union[Reason, str]] = ..., model_id: _Optional[str] = ..., cause: _Optional[_Union[Cause, str]] = ..., cause_probability: _Optional[float] = ..., snr_db: _Optional[float] = ...) -> None: ...
+    marks: _containers.RepeatedScalarFieldContainer[Mark]
+    def __init__(self, source_id: _Optional[str] = ..., sequence: _Optional[int] = ..., segment_index: _Optional[int] = ..., start_sample: _Optional[int] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ready_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., mos: _Optional[float] = ..., mos_std: _Optional[float] = ..., noisiness: _Optional[float] = ..., coloration: _Optional[float] = ..., discontinuity: _Optional[float] = ..., loudness: _Optional[float] = ..., speech_ratio: _Optional[float] = ..., level_dbov: _Optional[float] = ..., clipped_ratio: _Optional[float] = ..., concealed_ratio: _Optional[float] = ..., bandwidth_hz: _Optional[float] = ..., reason: _Optional[_Union[Reason, str]] = ..., model_id: _Optional[str] = ..., cause: _Optional[_Union[Cause, str]] = ..., cause_probability: _Optional[float] = ..., snr_db: _Optional[float] = ..., marks: _Optional[_Iterable[_Union[Mark, str]]] = ...) -> None: ...
 
 class RollingWindow(_message.Message):
     __slots__ = ("window", "mos", "mos_std", "mos_minimum", "mos_p05", "noisiness", "coloration", "discontinuity", "loudness", "scored_segments", "unscored_segments", "coverage_ratio", "speech_duration", "reason", "cause", "cause_probability", "snr_db")
