@@ -25,6 +25,7 @@ from livemos.training.evaluation.ladder import at_level, lost, white_noise
 from livemos.training.evaluation.simulation import causes, dimensions, figures, heldout, judgement, pooling
 from livemos.training.evaluation.simulation.grouped import Sums, figures_of, ratio
 from livemos.training.evaluation.simulation.heldout import CAUSE_NAMES, Heldout
+from livemos.training.labels import noisiness
 from livemos.training.simulator import WINDOWS, SimulatedClip, WindowTruth
 from livemos.training.tables import save_columns, truth_columns
 
@@ -207,6 +208,10 @@ def test_the_interval_of_doubt_is_counted_as_promised(judged: Heldout) -> None:
     )
     kept = {(row["unit"], row["nominal"]): row["coverage"] for row in figures.coverage_rows(honest, 50)}
     assert kept["window", 0.9] == pytest.approx(0.9, abs=0.04) and kept["window", 0.5] == pytest.approx(0.5, abs=0.06)
+    even = (judged.families % 2 == 0)[:, None]
+    calibrated = replace(honest, outputs=honest.outputs | {"mos_std": np.where(even, 9.0, std)})
+    apart = {(row["unit"], row["nominal"]): row["coverage"] for row in figures.coverage_rows(calibrated, 50)}
+    assert apart["window", 0.9] == kept["window", 0.9], "families that set the scale of the doubt do not judge it"
     proud = replace(honest, outputs=honest.outputs | {"mos_std": std / 3})
     kept = {(row["unit"], row["nominal"]): row["coverage"] for row in figures.coverage_rows(proud, 50)}
     assert float(str(kept["window", 0.9])) < 0.6
@@ -257,12 +262,17 @@ def test_causes_are_read_by_name_and_judged_by_f1(judged: Heldout) -> None:
     assert wrong.confusion("livemos")[loss, noise] == (table.true == loss).sum()
 
 
-def test_an_estimated_snr_is_the_one_whose_label_was_said() -> None:
-    """The evidence shown beside a cause has a unit, and the unit has to be right."""
-    from livemos.training.labels import noisiness
-
-    snr_db = np.array([0.0, 10.0, 20.0, 35.0])
-    np.testing.assert_allclose(causes.snr_from_noisiness(noisiness(-snr_db)), snr_db, atol=0.2)
+def test_evidence_that_is_estimated_is_held_against_the_truth(judged: Heldout) -> None:
+    """The SNR shown beside a cause has a unit; said 10 dB too high, it must show as 10 dB of bias."""
+    table = causes.cause_table(judged)
+    truth = np.asarray(table.evidence.snr_db, float)
+    said = _with_scores(judged, "noisiness", noisiness(-truth - 10.0))
+    rows = {row["evidence"]: row for row in causes.estimate_rows(said, table, 50)}
+    assert rows["snr_db"]["bias"] == pytest.approx(10.0, abs=0.01)
+    assert int(str(rows["snr_db"]["clips"])) == int((truth[table.clips] + 10.0 <= 40.0).sum()) > 0
+    by_cause = {row["cause"]: row for row in causes.evidence_rows(judged, table)}
+    assert float(str(by_cause["noise"]["snr_db"])) < 20 < float(str(by_cause["loss"]["snr_db"]))
+    assert float(str(by_cause["loss"]["concealed_ratio"])) > 0.05
 
 
 def test_presence_counts_windows_of_the_right_kind(judged: Heldout) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from livemos.training import labels
+from livemos.agent.causes import snr_db
 from livemos.training.causes import Evidence, find_causes, find_evidence
 from livemos.training.evaluation.figures import Row
 from livemos.training.evaluation.simulation.grouped import Sums, figures_of
@@ -126,24 +126,19 @@ def evidence_rows(heldout: Heldout, table: CauseTable) -> Iterator[Row]:
 
 
 def estimate_rows(heldout: Heldout, table: CauseTable, resamples: int) -> Iterator[Row]:
-    """Evidence that is estimated beside the truth: SNR from noisiness, the upper band edge from the features.
+    """Evidence that is estimated beside the truth: SNR from noisiness (where it can be told), the upper band edge.
 
     Level, clipped and concealed share are measured, not estimated (agent/gate.py, the receiver's counters).
     """
     clips = table.clips
     pairs = {
-        "snr_db": (snr_from_noisiness(heldout.scores["noisiness"][clips]), table.evidence.snr_db[clips]),
+        "snr_db": (snr_db(heldout.scores["noisiness"][clips]), table.evidence.snr_db[clips]),
         "bandwidth_hz": (heldout.bandwidth_hz[clips], table.evidence.bandwidth_hz[clips]),
     }
     for name, (estimate, truth) in pairs.items():
+        told = int(np.isfinite(estimate).sum())
         sums = Sums.of(np.asarray(estimate, float), np.asarray(truth, float), table.families)
-        yield {"evidence": name, "clips": len(clips), **sums.row(resamples)}
+        yield {"evidence": name, "clips": told, **sums.row(resamples)}
 
 
 ESTIMATE_COLUMNS = ("evidence", "clips", *(f"{name}{end}" for name in ("pearson", "rmse", "bias") for end in _ENDS))
-
-
-def snr_from_noisiness(noisiness: Float) -> Float:
-    """The SNR in dB whose label is that noisiness, between -5 and 45."""
-    noise_db = np.linspace(5.0, -45.0, 501)
-    return np.asarray(np.interp(noisiness, labels.noisiness(noise_db), -noise_db))

@@ -147,9 +147,13 @@ def window_rows(heldout: Heldout, resamples: int) -> Iterator[Row]:
 
 
 def doubt_of(heldout: Heldout) -> dict[str, tuple[Float, Float, np.ndarray]]:
-    """Errors, standard deviations and families of clips and of windows."""
-    clips = np.isfinite(heldout.truth.mos) & np.isfinite(heldout.scores["mos"])
-    windows = (heldout.truth.weight > 0) & heldout.passed
+    """Errors, standard deviations and families of clips and of windows, of odd families.
+
+    The scale of mos_std is set on the even ones when a model is trained (training/evaluate.py).
+    """
+    apart = heldout.families % 2 == 1
+    clips = apart & np.isfinite(heldout.truth.mos) & np.isfinite(heldout.scores["mos"])
+    windows = apart[:, None] & (heldout.truth.weight > 0) & heldout.passed
     families = np.repeat(heldout.families[:, None], windows.shape[1], axis=1)
     return {
         "clip": ((heldout.scores["mos"] - heldout.truth.mos)[clips], heldout.mos_std[clips], heldout.families[clips]),

@@ -15,6 +15,7 @@ import numpy as np
 
 from livemos.agent import gate
 from livemos.agent.bundle import Manifest, load_bundle
+from livemos.agent.causes import CAUSE_OUTPUTS, CAUSES
 from livemos.agent.engine import make_engine
 from livemos.agent.engine.base import Engine
 from livemos.agent.errors import ConfigError
@@ -22,12 +23,11 @@ from livemos.agent.features import LogMel
 from livemos.agent.records import SEGMENT_SAMPLES, STRIDE_SAMPLES, STRIDE_SECONDS
 from livemos.agent.scorer import LEAST_SPEECH_SECONDS
 from livemos.training import labels
-from livemos.training.damages import CAUSES
 from livemos.training.evaluation.scored import BASELINE_COLUMNS, DIMENSIONS, bands_ridge
 from livemos.training.evaluation.statistics import Float
 from livemos.training.tables import Columns, read_table
 
-CAUSE_NAMES = (*CAUSES, "none")
+CAUSE_NAMES = tuple(cause.value for cause in CAUSES)
 _FOLDS = 10  # of the baseline that is fitted on the table itself
 _EVERY_FRAME = 4
 _CLIPS_AT_ONCE = 8
@@ -107,19 +107,10 @@ class Heldout:
     @property
     def cause_probabilities(self) -> Float | None:
         """(C, 9) as CAUSE_NAMES, pooled over the clip; None where the bundle has no cause output."""
-        if not has_causes(self.outputs):
+        if not set(CAUSE_OUTPUTS) <= set(self.outputs):
             return None
         weight = pooling_weights(self.outputs["speech_ratio"], self.passed)
-        return np.stack([_pool(_cause(self.outputs, name), weight) for name in CAUSE_NAMES], axis=1)
-
-
-def _cause(outputs: dict[str, Float], name: str) -> Float:
-    return outputs[f"cause_{name}"] if f"cause_{name}" in outputs else outputs[name]
-
-
-def has_causes(outputs: dict[str, Float]) -> bool:
-    """Whether a bundle names the probability of every cause, with or without the prefix `cause_`."""
-    return all(name in outputs or f"cause_{name}" in outputs for name in CAUSE_NAMES)
+        return np.stack([_pool(self.outputs[name], weight) for name in CAUSE_OUTPUTS], axis=1)
 
 
 def pooling_weights(speech_ratio: Float, passed: np.ndarray) -> Float:

@@ -221,7 +221,8 @@ def _coverage(result: Judgement, files: Files) -> Section:
     shown = [row for row in result.coverage if row["nominal"] in (0.5, 0.9)]
     return Section(
         title="Doubt on held-out simulation",
-        note="Share of labels inside the central interval that mos_std promises.",
+        note="Share of labels inside the central interval that mos_std promises, over odd families: training sets its "
+        "scale on the even ones.",
         pictures=_picture(files, "simulation_coverage.png"),
         headings=("unit", "promised", "inside", "values", "mean std", "RMS error"),
         rows=tuple(

@@ -65,8 +65,8 @@ def _late(mos: Float, weight: Float, std: Float) -> Float:
 
 RULES: dict[str, Rule] = {
     _PRODUCT: lambda mos, weight, std: _mean(mos, weight),
-    "plain mean of scored windows": lambda mos, weight, std: _mean(mos, (weight > 0) * 1.0),
-    "mean by certainty": lambda mos, weight, std: _mean(mos, weight / std**2),
+    "plain mean of scored windows": lambda mos, weight, std: _mean(mos, np.asarray(weight > 0, float)),
+    "mean by certainty": lambda mos, weight, std: _mean(mos, np.asarray(weight / std**2, float)),
     "the latest counts double": _late,
     "leaning on the worst, gently": _leaning(0.5),
     "leaning on the worst": _leaning(1.0),
