@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from livemos.agent.causes import Cause
     from livemos.agent.daemon import Agent
     from livemos.agent.errors import LivemosError
     from livemos.agent.reasons import Reason
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Agent",
+    "Cause",
     "ClipScore",
     "LivemosError",
     "ModelDescription",
@@ -28,6 +30,7 @@ __all__ = [
 
 _HOMES = {
     "Agent": "daemon",
+    "Cause": "causes",
     "ClipScore": "records",
     "LivemosError": "errors",
     "ModelDescription": "records",

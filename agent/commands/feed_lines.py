@@ -20,8 +20,8 @@ from livemos.agent.records import (
 )
 
 _SCORES = ("mos", "mos_std", "noisiness", "coloration", "discontinuity", "loudness")
-_SEGMENT_RATIOS = ("speech_ratio", "level_dbov", "clipped_ratio", "concealed_ratio", "bandwidth_hz")
-_WINDOW_NUMBERS = ("scored_segments", "unscored_segments", "coverage_ratio", "speech_seconds")
+_SEGMENT_RATIOS = ("speech_ratio", "level_dbov", "clipped_ratio", "concealed_ratio", "bandwidth_hz", "snr_db")
+_WINDOW_NUMBERS = ("scored_segments", "unscored_segments", "coverage_ratio", "speech_seconds", "snr_db")
 
 
 def update_lines(update: FeedItem | Gap) -> Iterator[str]:
@@ -82,6 +82,7 @@ def _segment(score: SegmentScore) -> dict[str, Any]:
         "start_time": _time(score.start_unix_seconds),
         "ready_time": _time(score.ready_unix_seconds),
         **_rounded(score, (*_SCORES, *_SEGMENT_RATIOS)),
+        **_cause(score),
         "reason": _value(score.reason),
         "model_id": score.model_id,
     }
@@ -104,8 +105,13 @@ def _window(window: RollingWindow) -> dict[str, Any]:
     return {
         "window_seconds": window.window_seconds,
         **_rounded(window, (*_SCORES, "mos_minimum", "mos_p05", *_WINDOW_NUMBERS)),
+        **_cause(window),
         "reason": _value(window.reason),
     }
+
+
+def _cause(record: SegmentScore | RollingWindow) -> dict[str, Any]:
+    return {"cause": _value(record.cause), **_rounded(record, ("cause_probability",))}
 
 
 def _media(media: MediaStatistics) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from enum import StrEnum
+from enum import Enum, StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,6 +32,9 @@ CLIP_COLUMNS = (
     "loudness",
     "reason",
     "model_id",
+    "cause",
+    "cause_probability",
+    "snr_db",
 )
 SEGMENT_COLUMNS = ("file", "start_seconds", *CLIP_COLUMNS[1:])
 # what a table shows of them, so that a row fits a screen
@@ -45,6 +48,7 @@ CLIP_HEADINGS = {
     "coloration": "color",
     "discontinuity": "disco",
     "loudness": "loud",
+    "cause": "cause",
     "reason": "reason",
 }
 SEGMENT_HEADINGS = {"file": "file", "start_seconds": "at s", **{k: v for k, v in CLIP_HEADINGS.items() if k != "file"}}
@@ -89,7 +93,7 @@ def score(
 ) -> None:
     """Score audio files, or the streams of captures (.pcap, .pcapng).
 
-    MOS, noisiness, coloration, discontinuity, loudness: 1 to 5, higher is better.
+    MOS, noisiness, coloration, discontinuity, loudness: 1 to 5, higher is better. cause: what lowers the score most.
 
     The mos of a file is the speech-weighted mean of its 1 s segments at 0.5 s stride. A score that cannot be given is
     empty and `reason` says why. Exit codes: 0 fine, 1 below --fail-below, 2 a file could not be read.
@@ -183,6 +187,4 @@ class _Run:
 
 
 def _plain(value: object) -> object:
-    from livemos.agent.reasons import Reason
-
-    return value.value if isinstance(value, Reason) else value
+    return value.value if isinstance(value, Enum) else value

@@ -42,6 +42,9 @@ STREAM_COLUMNS = (
     "model_id",
     "profile",
     "playout_delay_seconds",
+    "cause",
+    "cause_probability",
+    "snr_db",
 )
 STREAM_HEADINGS = {
     "source_id": "stream",
@@ -55,7 +58,11 @@ STREAM_HEADINGS = {
     "events": "events",
 }
 _SCORES = ("mos", "mos_std", "noisiness", "coloration", "discontinuity", "loudness")
-LOG_COLUMNS = ("source_id", "at_seconds", "what", *_SCORES, "concealed_ratio", "reason", "detail")
+_CAUSES = ("cause_probability", "snr_db")
+LOG_COLUMNS = (
+    *("source_id", "at_seconds", "what", *_SCORES, "concealed_ratio", "reason", "detail"),
+    *("cause", *_CAUSES),
+)
 
 
 def run(
@@ -100,10 +107,11 @@ def run(
 def _stream_rows(found: list[tuple[Path, CaptureStream]]) -> Iterator[Row]:
     for path, stream in found:
         clip, media = stream.clip, stream.media
-        names = (*_SCORES, "seconds", "model_id")
+        names = (*_SCORES, *_CAUSES, "seconds", "model_id")
         row = {name: getattr(media, name) for name in STREAM_COLUMNS if hasattr(media, name)}
         row |= {name: getattr(clip, name) for name in names}
         row["reason"] = clip.reason.value if clip is not None and clip.reason is not None else None
+        row["cause"] = clip.cause.value if clip is not None and clip.cause is not None else None
         row |= {"file": str(path), "source_id": stream.description.source_id, "detail": stream.description.detail}
         if media.expected_packets:
             row["lost_ratio"] = (media.lost_packets or 0) / media.expected_packets
@@ -120,8 +128,9 @@ def _log_rows(found: list[tuple[Path, CaptureStream]]) -> Iterator[Row]:
                 "source_id": segment.source_id,
                 "at_seconds": round(segment.ready_unix_seconds, 6),
                 "what": "segment",
-                **{name: getattr(segment, name) for name in (*_SCORES, "concealed_ratio")},
+                **{name: getattr(segment, name) for name in (*_SCORES, *_CAUSES, "concealed_ratio")},
                 "reason": segment.reason.value if segment.reason else None,
+                "cause": segment.cause.value if segment.cause else None,
             }
             for segment in stream.segments
         ]

@@ -7,14 +7,18 @@ import numpy as np
 from livemos.agent.bundle import Bundle
 from livemos.agent.engine.base import EngineDescription, Features, Outputs
 
-_FIXED = {"mos": 3.0, "speech_ratio": 1.0, "mos_std": 0.5}
+_FIXED = {"mos": 3.0, "speech_ratio": 1.0, "mos_std": 0.5, "cause_none": 1.0}
+
+
+def _fixed(name: str) -> float:
+    return _FIXED.get(name, 0.0 if name.startswith("cause_") else 3.0)
 
 
 class ConstantEngine:
     """Every output at a fixed value, whatever is heard; its description says so."""
 
     def __init__(self, bundle: Bundle, *, threads: int = 1, precision: str = "") -> None:
-        self._row = np.array([_FIXED.get(output.name, 3.0) for output in bundle.manifest.outputs], np.float32)
+        self._row = np.array([_fixed(output.name) for output in bundle.manifest.outputs], np.float32)
 
     def score(self, features: Features) -> Outputs:
         """(B, T, F) -> (B, K), all rows equal."""

@@ -18,7 +18,8 @@ import soundfile
 DATA = Path(__file__).parent.parent.parent / "data"
 CLEAN = DATA / "clean" / "en-ls7505.flac"
 SCORE_HEADER = (
-    "file,seconds,speech_seconds,sample_rate_hz,mos,mos_std,noisiness,coloration,discontinuity,loudness,reason,model_id"
+    "file,seconds,speech_seconds,sample_rate_hz,mos,mos_std,noisiness,coloration,discontinuity,loudness,reason,model_id,"
+    "cause,cause_probability,snr_db"
 )
 
 
