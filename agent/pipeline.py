@@ -41,6 +41,7 @@ from livemos.agent.rolling import WINDOWS_SECONDS, RollingBank
 from livemos.agent.segment_scorer import SegmentScorer, SegmentScores
 from livemos.agent.segmenter import start_of
 from livemos.agent.stream import DueSegment, Stream
+from livemos.agent.thread_names import show_name
 
 LARGEST_BATCH = 16  # beyond it an engine call gains nothing, and the first of a batch wait for the last
 _COALESCE_SECONDS = 0.01  # what falls due meanwhile shares the engine call
@@ -184,6 +185,7 @@ class Pipeline:
             entry.stream.abandon()
 
     def _run(self) -> None:
+        show_name("scoring")
         while True:
             self._due.wait(_IDLE_SECONDS)
             if self._due.is_set() and not self._stopping.is_set():

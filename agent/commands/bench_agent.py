@@ -27,6 +27,7 @@ from livemos.proto.quality.v1 import quality_pb2, quality_pb2_grpc
 _PREPARATION_SECONDS = 1.5  # the generator reads and encodes its clips
 _WARM_UP_SECONDS = 4.0  # streams start, the first segments come; not counted
 _LARGEST_BATCH = 256  # updates in one message of the feed
+_THREADS = {"receive": "receive", "scoring": "scoring", "grpc": "grpc"}  # agent/thread_names.py
 _START_SECONDS = 30.0
 
 
@@ -83,10 +84,14 @@ def measure(
         time.sleep(_PREPARATION_SECONDS + warm_up_seconds)
         seen.counting = True
         rss_before = _rss_mib(agent.pid)
-        cpu_before, begun = _cpu_seconds(agent.pid), time.monotonic()
+        cpu_before, begun, threads_before = _cpu_seconds(agent.pid), time.monotonic(), _thread_seconds(agent.pid)
         printed, _ = generator.communicate()
         sent, late_seconds = printed.split()
         measured_seconds = time.monotonic() - begun
+        threads = {
+            f"cpu_{name}": (taken - threads_before.get(name, 0.0)) / measured_seconds
+            for name, taken in _thread_seconds(agent.pid).items()
+        }
         cpu_seconds = _cpu_seconds(agent.pid) - cpu_before
         seen.counting = False
         row = {
@@ -109,6 +114,7 @@ def measure(
         "streams": streams,
         "seconds": round(measured_seconds, 1),
         "cpu_share": cpu_seconds / measured_seconds,
+        **threads,
         "latency_p50_ms": p50,
         "latency_p90_ms": p90,
         "latency_p99_ms": p99,
@@ -198,6 +204,17 @@ def _free_port(kind: socket.SocketKind) -> int:
 def _cpu_seconds(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _thread_seconds(pid: int) -> dict[str, float]:
+    """Processor time of the threads of the hot path so far, by what they do."""
+    seconds = dict.fromkeys(_THREADS.values(), 0.0)
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):  # a thread that ended meanwhile
+            kind = _THREADS.get((task / "comm").read_text(encoding="utf-8").strip().partition("-")[0])
+            if kind is not None:
+                seconds[kind] += int((task / "schedstat").read_text(encoding="ascii").split()[0]) * 1e-9
+    return seconds
 
 
 def _rss_mib(pid: int) -> float:

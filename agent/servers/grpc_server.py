@@ -21,6 +21,7 @@ from livemos.agent.records import ModelDescription
 from livemos.agent.servers.feed import QualityService
 from livemos.agent.servers.scoring import Scorer, ScoringLimits, ScoringService
 from livemos.agent.servers.status import Gate
+from livemos.agent.thread_names import show_name
 from livemos.proto.quality.v1 import quality_pb2_grpc
 from livemos.proto.quality.v1.quality_pb2 import DESCRIPTOR
 
@@ -99,6 +100,7 @@ class GrpcServer:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout_seconds)
 
     def _run(self) -> None:
+        show_name("grpc")
         try:
             asyncio.run(self._serve())
         except Exception as error:

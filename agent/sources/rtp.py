@@ -33,6 +33,7 @@ from livemos.agent.sources.receive_batch import BatchReader, DatagramBatch, set_
 from livemos.agent.sources.receive_lanes import ReceiveLanes
 from livemos.agent.sources.rtp_receiver import RtpReceiver
 from livemos.agent.sources.worker import Worker
+from livemos.agent.thread_names import show_name
 
 RECEIVE_BUFFER_BYTES = 8 << 20
 _DRAIN_BATCHES = 8  # read before time is looked at again
@@ -217,6 +218,7 @@ class RtpSource:
         assert self._reader is not None and self._lanes is not None
         assert self._receiver is not None and self._socket is not None
         receiver, lanes, reader = self._receiver, self._lanes, self._reader
+        show_name(f"receive-{self._name}")
         next_sweep_seconds = 0.0
         with selectors.DefaultSelector() as selector:
             selector.register(self._socket, selectors.EVENT_READ)
