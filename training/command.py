@@ -25,7 +25,11 @@ Data = Annotated[Path, typer.Option(help="The data folder: manifest.csv and the 
 Work = Annotated[Path, typer.Option(help="Where tables and checkpoints go; about 90 kB a clip.")]
 RecipeName = Annotated[str, typer.Option("--recipe", help="One of livemos.training.recipes.")]
 Labelers = Annotated[str, typer.Option(help="Who scores the clips, by comma: names in livemos.training.labelers.")]
-Workers = Annotated[int, typer.Option(min=1, help="Processes that simulate and label.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Processes that simulate and label: 1 if not given, on a cluster all its cores."),
+]
+Cluster = Annotated[str | None, typer.Option(help="Address of a Ray cluster, or local; needs the extra [cluster].")]
 Threads = Annotated[int, typer.Option(min=1, help="Threads of each training process.")]
 Devices = Annotated[int, typer.Option(min=1, help="Processes that train together, one a GPU, or on the CPU.")]
 Accelerator = Annotated[str, typer.Option(help="cpu, gpu, or auto: a GPU where there is one.")]
@@ -94,23 +98,29 @@ def label(
     data: Data,
     work: Work,
     recipe_name: RecipeName = "first",
-    workers: Workers = 1,
+    workers: Workers = None,
     labelers: Labelers = "pesq",
     kept: Annotated[Path | None, typer.Option(help="A folder of kept labels (training/labels_data).")] = None,
     models: Annotated[Path | None, typer.Option(help="Folder of the models that some labelers need.")] = None,
+    cluster: Cluster = None,
 ) -> None:
     """Simulate and label the clips of a recipe; goes on where it was interrupted. Kept labels are not made again."""
-    from rich.progress import track
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from livemos.training import kept_labels
-    from livemos.training.tables import build, missing_shards
+    from livemos.training.cluster import on_ray
+    from livemos.training.tables import build, in_processes, missing_shards
 
     recipe = _recipe(recipe_name)
+    spread = in_processes(workers or 1) if cluster is None else on_ray(cluster, workers)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("shards"))
     for job in _jobs(data, work, recipe, labelers, models):
         if kept is not None:
             kept_labels.restore(kept / recipe.name, job)
-        for _ in track(build(job, workers), f"labelling {job.split}", total=len(missing_shards(job))):
-            pass
+        with Progress(*columns, TimeRemainingColumn()) as progress:
+            task = progress.add_task(f"labelling {job.split}", total=len(missing_shards(job)))
+            for finished in build(job, spread=spread):
+                progress.advance(task, finished)
 
 
 @app.command()
@@ -217,7 +227,7 @@ def probe(
 
 @app.command(name="all")
 def everything(
-    data: Data, work: Work, recipe_name: RecipeName = "first", workers: Workers = 1, threads: Threads = 1
+    data: Data, work: Work, recipe_name: RecipeName = "first", workers: Workers = None, threads: Threads = 1
 ) -> None:
     """Label, fit and probe, each going on where it was interrupted."""
     label(data, work, recipe_name, workers)

@@ -35,6 +35,8 @@ from livemos.training.sources import Library, attributions
 
 SHARD_FAMILIES = 32
 SOURCES = "sources.json"  # what the audio was made of, for the model card
+_FEATURES = "features"
+_LOT_SHARDS = 8
 
 Columns = dict[str, npt.NDArray[np.generic]]
 
@@ -55,6 +57,10 @@ class TableJob:
     def shards(self) -> range:
         """Numbers of the shards; the last may be short."""
         return range(-(-self.families // SHARD_FAMILIES))
+
+
+# does the given shards of a job, publishes them in its folder, and yields how many are finished, as they come
+Spread = Callable[[TableJob, list[int]], Iterator[int]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,13 +97,13 @@ def _levels_by_second(clip: SimulatedClip) -> list[float]:
     return [level_db(float(np.mean(each**2))) for each in clip.samples.reshape(-1, SAMPLE_RATE_HZ)]
 
 
-def _check_mark(mark: Path, clips: list[SimulatedClip]) -> None:
+def _check_mark(expected: npt.NDArray[np.generic] | None, clips: list[SimulatedClip], mark: Path) -> None:
     """Raises ConfigError where labels were kept for other audio than this."""
-    if not mark.exists():
+    if expected is None:
         return
-    expected = read_columns(mark)["second_dbov"]
-    levels = np.maximum(np.array([_levels_by_second(clip) for clip in clips]), expected.min())
-    if np.abs(levels - expected).max() > 1.0:
+    wanted = np.asarray(expected, np.float64)
+    levels = np.maximum(np.array([_levels_by_second(clip) for clip in clips]), wanted.min())
+    if np.abs(levels - wanted).max() > 1.0:
         raise ConfigError(
             f"{mark} belongs to other audio than the simulator gives now: other recordings, codecs or damages; "
             "label anew, without --kept, in another --work"
@@ -114,30 +120,52 @@ def missing_parts(job: TableJob, shard: int) -> list[str]:
     return [part for part in ("table", *job.labelers) if not part_path(job.folder, shard, part).exists()]
 
 
-def write_shard(job: TableJob, simulator: Simulator, shard: int) -> None:
-    """Simulate the families of one shard and store what is missing of it."""
-    missing = missing_parts(job, shard)
-    first = shard * SHARD_FAMILIES
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardTask:
+    """What is to be made of one shard. expected_dbov: the mark of kept labels, where there is one."""
+
+    shard: int
+    missing: tuple[str, ...]
+    expected_dbov: npt.NDArray[np.generic] | None
+
+
+def shard_task(job: TableJob, shard: int) -> ShardTask:
+    """What `job.folder` lacks of a shard."""
+    mark = part_path(job.folder, shard, "mark")
+    expected = read_columns(mark)["second_dbov"] if mark.exists() else None
+    return ShardTask(shard=shard, missing=tuple(missing_parts(job, shard)), expected_dbov=expected)
+
+
+def make_parts(job: TableJob, simulator: Simulator, task: ShardTask) -> Iterator[tuple[str, Columns]]:
+    """Simulate the families of one shard; its missing parts as they are made, "table" last. Writes nothing."""
+    first = task.shard * SHARD_FAMILIES
     families = range(first, min(first + SHARD_FAMILIES, job.families))
     # a labeler that hears few families needs no others, unless the features are wanted as well
-    chosen = [labelers.LABELERS[name].every for name in missing if name != "table"]
-    skip = 1 if "table" in missing else min(chosen)
+    chosen = [labelers.LABELERS[name].every for name in task.missing if name != "table"]
+    skip = 1 if "table" in task.missing else min(chosen)
     clips = [clip for family in families if family % skip == 0 for clip in simulator.family(family)]
     rows = len(families) * FAMILY_CLIPS
     places = [(clip.family - first) * FAMILY_CLIPS + clip.member for clip in clips]
-    for part in missing:
+    for part in task.missing:
         if part == "table":
             continue
         heard = labelers.label(part, clips, job.models)
         columns: Columns = {name: labelers.LABELERS[part].unasked(rows) for name in heard}
         for name, values in heard.items():
             columns[name][places] = values
+        yield part, columns
+    if "table" in task.missing:
+        _check_mark(task.expected_dbov, clips, part_path(job.folder, task.shard, "mark"))
+        yield _FEATURES, {_FEATURES: np.stack([simulator.features(clip.samples) for clip in clips]).astype(np.float16)}
+        yield "table", truth_columns(clips)
+
+
+def publish_part(job: TableJob, shard: int, part: str, columns: Columns) -> None:
+    """Store one part of a shard; a shard has its table only after its features."""
+    if part == _FEATURES:
+        _publish(job.folder / f"{shard:05d}.features.npy", lambda file: np.save(file, columns[_FEATURES]))
+    else:
         save_columns(part_path(job.folder, shard, part), columns)
-    if "table" in missing:
-        _check_mark(part_path(job.folder, shard, "mark"), clips)
-        features = np.stack([simulator.features(clip.samples) for clip in clips]).astype(np.float16)
-        _publish(job.folder / f"{shard:05d}.features.npy", lambda file: np.save(file, features))
-        save_columns(part_path(job.folder, shard, "table"), truth_columns(clips))
 
 
 def save_columns(path: Path, columns: Columns) -> None:
@@ -158,10 +186,14 @@ def missing_shards(job: TableJob) -> list[int]:
     return [shard for shard in job.shards() if missing_parts(job, shard)]
 
 
+def data_mark(data: Path) -> str:
+    """The same for the same recordings: SHA-256 of their manifest."""
+    return hashlib.sha256((data / "manifest.csv").read_bytes()).hexdigest()
+
+
 def _claim(job: TableJob) -> None:
     """Raises ConfigError where the folder holds shards of another seed, split or set of recordings."""
-    manifest = hashlib.sha256((job.data / "manifest.csv").read_bytes()).hexdigest()
-    facts = {"split": job.split, "seed": job.seed, "manifest_sha256": manifest}
+    facts = {"split": job.split, "seed": job.seed, "manifest_sha256": data_mark(job.data)}
     if job.damage_set != "first":
         facts["damage_set"] = job.damage_set
     identity = json.dumps(facts, indent=1)
@@ -191,12 +223,34 @@ def open_simulator(job: TableJob) -> Simulator:
 def _work(job: TableJob, shards: list[int]) -> int:
     simulator = open_simulator(job)
     for shard in shards:
-        write_shard(job, simulator, shard)
+        for part, columns in make_parts(job, simulator, shard_task(job, shard)):
+            publish_part(job, shard, part, columns)
     return len(shards)
 
 
-def build(job: TableJob, workers: int) -> Iterator[int]:
-    """Write what is missing; yields the number of finished shards as they come. Raises ConfigError for missing data."""
+def in_processes(workers: int) -> Spread:
+    """The shards of a job over processes of this machine."""
+
+    def spread(job: TableJob, shards: list[int]) -> Iterator[int]:
+        if workers <= 1:
+            for shard in shards:
+                yield _work(job, [shard])
+            return
+        # a few shards at a time: a worker reads the recordings once for all of them
+        lots = [shards[start : start + _LOT_SHARDS] for start in range(0, len(shards), _LOT_SHARDS)]
+        # spawn: a fork of a process with a progress bar's thread may hang
+        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+            for done in as_completed([pool.submit(_work, job, lot) for lot in lots]):
+                yield done.result()
+
+    return spread
+
+
+def build(job: TableJob, workers: int = 1, spread: Spread | None = None) -> Iterator[int]:
+    """Write what is missing; yields how many shards are finished, as they come. Raises ConfigError for missing data.
+
+    spread: who does the work: training.cluster.on_ray, or, where it is None, `workers` processes of this machine.
+    """
     labelers.check(job.labelers, job.models)
     library = open_library(job)
     job.folder.mkdir(parents=True, exist_ok=True)
@@ -204,16 +258,8 @@ def build(job: TableJob, workers: int) -> Iterator[int]:
     text = json.dumps(attributions(library.recordings), indent=1)
     _publish(job.folder / SOURCES, lambda file: file.write(text.encode()))
     missing = missing_shards(job)
-    if workers <= 1:
-        for shard in missing:
-            yield _work(job, [shard])
-        return
-    # a few shards at a time: a worker reads the recordings once for all of them
-    lots = [missing[start : start + 8] for start in range(0, len(missing), 8)]
-    # spawn: a fork of a process with a progress bar's thread may hang
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for done in as_completed([pool.submit(_work, job, lot) for lot in lots]):
-            yield done.result()
+    if missing:
+        yield from (spread or in_processes(workers))(job, missing)
 
 
 def read_sources(folder: Path) -> list[str]:

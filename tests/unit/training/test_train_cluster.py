@@ -1,0 +1,79 @@
+"""Labelling on Ray gives the shards that one process gives, and goes on like it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from livemos.agent.errors import ConfigError
+from livemos.training.cluster import make_shard, on_ray
+from livemos.training.tables import TableJob, build, data_mark, part_path, shard_task
+
+FILES = ("00000.features.npy", "00000.pesq.npz", "00000.table.npz")
+needs_ray = pytest.mark.skipif(
+    "LIVEMOS_TEST_RAY" not in os.environ or importlib.util.find_spec("ray") is None,
+    reason="starts a Ray cluster: set LIVEMOS_TEST_RAY=1, with the extra [cluster] installed",
+)
+
+
+@pytest.fixture
+def job(data_folder: Path, tmp_path: Path) -> TableJob:
+    """The training table of `work`, to be made in another folder."""
+    return TableJob(data=data_folder, folder=tmp_path / "train", split="train", seed=1, families=10)
+
+
+def content(file: Path) -> dict[str, np.ndarray]:
+    """Arrays of a .npy or .npz by name."""
+    loaded = np.load(file)
+    return dict(loaded) if file.suffix == ".npz" else {"features": loaded}
+
+
+def assert_same_shard(folder: Path, other: Path) -> None:
+    """All parts, bit for bit."""
+    for name in FILES:
+        some, others = content(folder / name), content(other / name)
+        assert some.keys() == others.keys()
+        for column, values in some.items():
+            np.testing.assert_array_equal(values, others[column], err_msg=f"{name} {column}")
+
+
+@needs_ray
+@pytest.mark.timeout(150)
+def test_a_cluster_gives_the_shards_of_one_process_and_only_those_that_are_missing(
+    job: TableJob, work: Path, tmp_path: Path
+) -> None:
+    """More machines must change the time that labelling takes, and nothing else."""
+    on_one_core = on_ray("local", workers=1)
+    assert list(build(job, spread=on_one_core)) == [1]
+    assert_same_shard(job.folder, work / "train")
+    assert not list(tmp_path.rglob("*.partial"))
+    assert list(build(job, spread=on_one_core)) == []  # nothing is missing: no cluster is asked
+    table = part_path(job.folder, 0, "table").stat().st_mtime_ns
+    part_path(job.folder, 0, "pesq").unlink()
+    assert list(build(job, spread=on_one_core)) == [1]
+    assert part_path(job.folder, 0, "table").stat().st_mtime_ns == table
+    assert_same_shard(job.folder, work / "train")
+
+
+def test_a_worker_with_other_recordings_refuses(job: TableJob, data_folder: Path, tmp_path: Path) -> None:
+    """A machine with last month's data folder would mix another simulation into the table."""
+    job.folder.mkdir()
+    task = shard_task(job, 0)
+    with pytest.raises(ConfigError, match="other recordings"):
+        make_shard(job, task, "another mark")
+    with pytest.raises(ConfigError, match="no data folder"):
+        make_shard(replace(job, data=tmp_path / "none"), task, data_mark(data_folder))
+    assert list(job.folder.iterdir()) == []
+
+
+def test_without_ray_the_extra_is_named(job: TableJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bare import error does not say what to install."""
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ConfigError, match=r"livemos\[cluster\]"):
+        list(build(job, spread=on_ray("local")))
