@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from livemos.agent.causes import Cause
 from livemos.agent.feed_ring import Gap
 from livemos.agent.reasons import Reason
 from livemos.agent.records import (
@@ -29,6 +30,9 @@ SPARKLINE_SECONDS = 60.0
 _HISTORY = round(SPARKLINE_SECONDS / STRIDE_SECONDS)
 _GOOD_MOS, _FAIR_MOS = 3.6, 2.6  # between "good" and "fair", "fair" and "poor" of P.800, with half a grade of room
 _WIDE_COLUMNS, _MEDIUM_COLUMNS = 120, 96
+_CAUSE_CELLS = 9
+_LEAST_CAUSE_COLUMNS = 80  # with a shorter sparkline; on a narrower terminal the numbers come first
+_SHORT_CAUSES = {Cause.ECHO_OR_TALKER: "echo/talk", Cause.REVERBERATION: "reverb"}
 _DIMENSIONS = ("noisiness", "coloration", "discontinuity", "loudness")
 _SYMBOLS = {  # on a UTF-8 terminal, and elsewhere
     StreamState.WAITING: ("○", "o"),
@@ -164,8 +168,10 @@ def _header(header: MeterHeader) -> Text:
 def _table(rows: Sequence[MeterRow], *, width: int, utf8: bool) -> Table:
     from rich.table import Table
 
-    wide, medium = width >= _WIDE_COLUMNS, width >= _MEDIUM_COLUMNS
-    bar_cells, spark_cells = (16, 24) if wide else (10, 16) if medium else (6, 10)
+    causes = width >= _LEAST_CAUSE_COLUMNS and any(row.segment and row.segment.cause for row in rows)
+    room = width - (_CAUSE_CELLS + 1) * causes
+    wide, medium = room >= _WIDE_COLUMNS, room >= _MEDIUM_COLUMNS
+    bar_cells, spark_cells = (16, 24) if wide else (10, 16) if medium else (6, 6 if causes and room < 74 else 10)
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), expand=False, header_style="dim")
     name_cells = 30 if wide else 18
     table.add_column("source", no_wrap=True, overflow="crop", max_width=name_cells)
@@ -173,6 +179,8 @@ def _table(rows: Sequence[MeterRow], *, width: int, utf8: bool) -> Table:
     table.add_column(f"{SPARKLINE_SECONDS:.0f} s", no_wrap=True, min_width=spark_cells)
     for letter in "NCDL":
         table.add_column(letter, justify="right", no_wrap=True, min_width=3)
+    if causes:
+        table.add_column("cause", no_wrap=True, min_width=_CAUSE_CELLS)
     table.add_column("dBov", justify="right", no_wrap=True, min_width=4)
     table.add_column("loss%", justify="right", no_wrap=True, min_width=5)
     if medium:
@@ -186,6 +194,7 @@ def _table(rows: Sequence[MeterRow], *, width: int, utf8: bool) -> Table:
             sparkline(row.history, spark_cells, utf8=utf8),
         ]
         cells += [_dimension(row, name) for name in _DIMENSIONS]
+        cells += [_cause(row)] if causes else []
         cells += [_number(None if row.segment is None else row.segment.level_dbov, "{:.0f}")]
         cells += [_number(None if row.loss_ratio is None else 100 * row.loss_ratio, "{:.1f}")]
         cells += [_number(row.media.codec, "{}")] if medium else []
@@ -248,6 +257,13 @@ def mos_style(mos: float) -> str:
 def _dimension(row: MeterRow, name: str) -> Text:
     value = None if row.segment is None or row.state is not StreamState.ACTIVE else getattr(row.segment, name)
     return _number(value, "{:.1f}", style=None if value is None else mos_style(value))
+
+
+def _cause(row: MeterRow) -> Text:
+    """Of the newest segment, in a word; nothing to explain is dim."""
+    cause = row.segment.cause if row.segment is not None and _is_scored(row) else None
+    word = None if cause is None else _SHORT_CAUSES.get(cause, cause.value)
+    return _number(word, "{}", style="dim" if cause is Cause.NONE else None)
 
 
 def _number(value: object, template: str, style: str | None = None) -> Text:

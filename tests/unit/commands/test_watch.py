@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import typer.testing
 
+from livemos.agent.causes import Cause
 from livemos.agent.clock import SystemClock
 from livemos.agent.commands.feed_client import AgentAwayError, Connected, FeedClient, FeedMessage, Lost
 from livemos.agent.commands.watch import app
@@ -63,6 +64,9 @@ SEGMENT = SegmentScore(
     loudness=4.0,
     speech_ratio=0.8,
     level_dbov=-26.1,
+    snr_db=21.25,
+    cause=Cause.NOISE,
+    cause_probability=0.625,
     model_id="m-1-0",
 )
 SILENT = SegmentScore(
@@ -91,24 +95,26 @@ GOLDEN = """\
 {"type": "segment", "source_id": "mic", "sequence": 1, "segment_index": 2, "start_sample": 16000, \
 "start_time": "2023-11-14T22:13:20.250Z", "ready_time": "2023-11-14T22:13:21.250Z", "mos": 3.9, "mos_std": 0.3, \
 "noisiness": 4.1, "coloration": 3.7, "discontinuity": 4.4, "loudness": 4.0, "speech_ratio": 0.8, \
-"level_dbov": -26.1, "clipped_ratio": 0.0, "concealed_ratio": 0.0, "bandwidth_hz": null, "reason": null, \
-"model_id": "m-1-0"}
+"level_dbov": -26.1, "clipped_ratio": 0.0, "concealed_ratio": 0.0, "bandwidth_hz": null, "snr_db": 21.25, \
+"cause": "noise", "cause_probability": 0.625, "reason": null, "model_id": "m-1-0"}
 {"type": "rolling", "source_id": "mic", "sequence": 2, "segment_index": 2, "end_sample": 32000, \
 "ready_time": "2023-11-14T22:13:21.250Z", "windows": [{"window_seconds": null, "mos": 3.8, "mos_std": null, \
 "noisiness": null, "coloration": null, "discontinuity": null, "loudness": null, "mos_minimum": null, \
 "mos_p05": null, "scored_segments": 3, "unscored_segments": 0, "coverage_ratio": 0.75, "speech_seconds": 1.5, \
-"reason": null}], "level_dbov": -26.1, "state": "active", "media": {"codec": "pcm", "received_packets": null, \
+"snr_db": null, "cause": null, "cause_probability": null, "reason": null}], \
+"level_dbov": -26.1, "state": "active", "media": {"codec": "pcm", "received_packets": null, \
 "expected_packets": null, "lost_packets": null, "late_packets": null, "duplicate_packets": null, \
 "reordered_packets": null, "jitter_seconds": null, "playout_delay_seconds": null, "network_mos": null, \
 "discarded_packets": null, "recovered_packets": null, "stray_packets": null, \
-"rfc_jitter_seconds": null, "clock_drift_ppm": null}, "model_id": "m-1-0"}
+"rfc_jitter_seconds": null, "recent_network_mos": null, "remote_lost_ratio": null, \
+"remote_jitter_seconds": null, "remote_mos": null, "clock_drift_ppm": null}, "model_id": "m-1-0"}
 {"type": "event", "source_id": "mic", "sequence": 3, "kind": "device_lost", "time": "2023-11-14T22:13:22.000Z", \
 "detail": "USB µ-mic"}
 {"type": "segment", "source_id": "mic", "sequence": 4, "segment_index": 3, "start_sample": 24000, \
 "start_time": "2023-11-14T22:13:20.750Z", "ready_time": "2023-11-14T22:13:21.750Z", "mos": null, "mos_std": null, \
 "noisiness": null, "coloration": null, "discontinuity": null, "loudness": null, "speech_ratio": null, \
-"level_dbov": null, "clipped_ratio": 0.0, "concealed_ratio": 0.0, "bandwidth_hz": null, "reason": "silence", \
-"model_id": "m-1-0"}
+"level_dbov": null, "clipped_ratio": 0.0, "concealed_ratio": 0.0, "bandwidth_hz": null, "snr_db": null, \
+"cause": null, "cause_probability": null, "reason": "silence", "model_id": "m-1-0"}
 """
 GOLDEN_GAP = """\
 {"type": "gap", "source_id": "mic", "first_sequence": 1, "last_sequence": 3, "missed_count": 3}

@@ -8,6 +8,7 @@ import io
 import pytest
 from rich.console import Console
 
+from livemos.agent.causes import Cause
 from livemos.agent.commands.meter import Meter, MeterHeader, mos_style, sparkline
 from livemos.agent.feed_ring import Gap, MissedRange
 from livemos.agent.reasons import Reason
@@ -27,7 +28,7 @@ from livemos.agent.records import (
 HEADER = MeterHeader(server="127.0.0.1:50561", model="m-1-0")
 
 
-def segment(source_id: str, mos: float | None, *, reason: Reason | None = None) -> FeedItem:
+def segment(source_id: str, mos: float | None, *, reason: Reason | None = None, cause: Cause | None = None) -> FeedItem:
     score = SegmentScore(
         source_id=source_id,
         segment_index=0,
@@ -41,6 +42,7 @@ def segment(source_id: str, mos: float | None, *, reason: Reason | None = None) 
         discontinuity=mos,
         loudness=mos,
         level_dbov=-26.4,
+        cause=cause,
         reason=reason,
     )
     return FeedItem(sequence=1, payload=score)
@@ -93,11 +95,30 @@ def test_a_row_shows_bar_number_deviation_dimensions_level_loss_codec_and_state(
     assert "1 sources, 1 active  mean 3.00  lowest 3.00 (mic)  2 updates" in text
 
 
+def test_the_cause_of_the_newest_segment_has_a_column_where_the_model_gives_causes() -> None:
+    """What to look for stands beside the number; with a model that says nothing of it the column is not there."""
+    meter = meter_with(segment("mic", 2.0, cause=Cause.ECHO_OR_TALKER), rolling("mic"), segment("old", 2.0))
+    lines = drawn(meter).splitlines()
+    place = lines[1].index("cause")
+    assert line_of("\n".join(lines), "mic")[place:].split()[:2] == ["echo/talk", "-26"]
+    assert line_of("\n".join(lines), "old")[place:].split()[:2] == ["-", "-26"]
+    meter.accept(segment("mic", None, reason=Reason.SILENCE, cause=None))
+    assert "echo" not in drawn(meter)
+    assert "cause" not in drawn(meter_with(segment("mic", 2.0), rolling("mic")), width=200)
+
+
+def test_a_dead_stream_shows_no_cause() -> None:
+    """Yesterday's echo beside a call that has ended would be looked for."""
+    updates = [segment("s", 2.0, cause=Cause.LOSS), rolling("s"), event("s", EventKind.SOURCE_ENDED)]
+    assert "loss " not in line_of(drawn(meter_with(*updates)), "s ")
+
+
+@pytest.mark.parametrize("cause", [None, Cause.ECHO_OR_TALKER])
 @pytest.mark.parametrize("width", [60, 80, 96, 130, 200])
-def test_no_line_is_wider_than_the_terminal_and_each_source_takes_one(width: int) -> None:
+def test_no_line_is_wider_than_the_terminal_and_each_source_takes_one(width: int, cause: Cause | None) -> None:
     """A wrapped line breaks the redraw: the meter would crawl up the screen."""
     names = ("mic", "bridge-north/192.168.100.200:54321/0xdeadbeef", "x" * 90)
-    meter = meter_with(*(segment(name, 4.2) for name in names), *(rolling(name) for name in names))
+    meter = meter_with(*(segment(name, 4.2, cause=cause) for name in names), *(rolling(name) for name in names))
     lines = drawn(meter, width=width, header=dataclasses.replace(HEADER, model="")).splitlines()
     assert max(len(line) for line in lines) <= width
     assert len(lines) == 1 + 1 + len(names) + 2
