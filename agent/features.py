@@ -51,12 +51,13 @@ class LogMel:
         return np.asarray(700.0 * (10.0 ** (np.linspace(low, high, self.mel_bands + 2) / 2595.0) - 1.0))
 
     @cached_property
-    def _window(self) -> Float32:
+    def window(self) -> Float32:
+        """(window_samples,): periodic Hann."""
         n = np.arange(self.window_samples)
-        return (0.5 - 0.5 * np.cos(2 * np.pi * n / self.window_samples)).astype(np.float32)  # periodic Hann
+        return (0.5 - 0.5 * np.cos(2 * np.pi * n / self.window_samples)).astype(np.float32)
 
     @cached_property
-    def _filters(self) -> Float32:
+    def filters(self) -> Float32:
         """(fft_samples / 2 + 1, F): triangles over the FFT bins."""
         bins_hz = np.arange(self.fft_samples // 2 + 1) * SAMPLE_RATE_HZ / self.fft_samples
         edges = self.band_edges_hz
@@ -78,9 +79,9 @@ class LogMel:
         blocks = []
         for first in range(0, self.mel_bands, 16):
             bands = slice(first, min(first + 16, self.mel_bands))
-            reached = np.flatnonzero(self._filters[:, bands].any(axis=1))
+            reached = np.flatnonzero(self.filters[:, bands].any(axis=1))
             bins = slice(int(reached[0]), int(reached[-1]) + 1)
-            blocks.append((bins, bands, np.ascontiguousarray(self._filters[bins, bands])))
+            blocks.append((bins, bands, np.ascontiguousarray(self.filters[bins, bands])))
         return tuple(blocks)
 
     def __call__(self, samples: Samples) -> Float32:
@@ -99,7 +100,7 @@ class LogMel:
         framed = np.lib.stride_tricks.as_strided(
             samples, (count, self.window_samples), (step * self.hop_samples, step), writeable=False
         )
-        framed = (framed - framed.mean(axis=1, keepdims=True)) * self._window
+        framed = (framed - framed.mean(axis=1, keepdims=True)) * self.window
         spectrum = scipy.fft.rfft(framed, n=self.fft_samples, axis=1)
         power = spectrum.real**2 + spectrum.imag**2
         mel = np.empty((count, self.mel_bands), np.float32)

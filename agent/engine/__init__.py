@@ -35,6 +35,7 @@ def _optional(module: str, name: str, extra: str) -> EngineFactory:
 ENGINES: dict[str, EngineFactory] = {
     "onnxruntime": OnnxEngine,
     "openvino": _optional("openvino_engine", "OpenVinoEngine", "openvino"),
+    "torch": _optional("torch_engine", "TorchEngine", "gpu"),
     "tensorrt-rtx": _optional("tensorrt_engine", "TensorRtEngine", "tensorrt-rtx"),
     "constant": ConstantEngine,
 }

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from livemos.agent.bundle import Bundle
 from livemos.agent.engine import make_engine
+from livemos.agent.engine.torch_graph import TorchGraph
 from livemos.agent.errors import BundleError, ConfigError
 from livemos.agent.features import LogMel
 from livemos.export import precisions
@@ -147,6 +148,16 @@ def test_an_int8_graph_that_is_too_far_off_is_left_out_and_said(
     kept = make_graphs(network, graph, LogMel(), network.outputs, recordings, said.append)
     assert [spec.file for spec, _ in kept] == ["model.onnx", HALF]
     assert said[-1].startswith("no int8 graph")
+
+
+def test_the_torch_engine_runs_both_graphs_in_their_own_types(network: Pooled, graph: bytes) -> None:
+    """It reads the same files as ONNX Runtime: half where the graph says half, the node as our operator."""
+    features = features_of(fixed_audio(), LogMel())
+    with torch.inference_mode():
+        whole, half = (TorchGraph(each)(torch.from_numpy(features)) for each in (graph, to_half(graph)))
+    np.testing.assert_allclose(whole, run_network(network, features), atol=1e-5)
+    assert half.dtype == torch.float32
+    assert 0 < float((whole - half).abs().max()) < 5e-3
 
 
 @pytest.mark.parametrize(

@@ -39,8 +39,8 @@ def signals() -> dict[str, np.ndarray]:
 def plan_of(features: LogMel) -> LogMelPlan:
     """The agent's own window and filters, as a bundle's loader would hand them over."""
     return LogMelPlan.build(
-        torch.from_numpy(features._window),
-        torch.from_numpy(features._filters),
+        torch.from_numpy(features.window),
+        torch.from_numpy(features.filters),
         hop_samples=features.hop_samples,
         fft_samples=features.fft_samples,
         floor=features.floor,
