@@ -45,6 +45,9 @@ STREAM_COLUMNS = (
     "cause",
     "cause_probability",
     "snr_db",
+    "remote_lost_ratio",
+    "remote_jitter_seconds",
+    "remote_mos",
 )
 STREAM_HEADINGS = {
     "source_id": "stream",
@@ -62,6 +65,7 @@ _CAUSES = ("cause_probability", "snr_db")
 LOG_COLUMNS = (
     *("source_id", "at_seconds", "what", *_SCORES, "concealed_ratio", "reason", "detail"),
     *("cause", *_CAUSES),
+    "marks",
 )
 
 
@@ -131,6 +135,7 @@ def _log_rows(found: list[tuple[Path, CaptureStream]]) -> Iterator[Row]:
                 **{name: getattr(segment, name) for name in (*_SCORES, *_CAUSES, "concealed_ratio")},
                 "reason": segment.reason.value if segment.reason else None,
                 "cause": segment.cause.value if segment.cause else None,
+                "marks": " ".join(mark.value for mark in segment.marks) or None,
             }
             for segment in stream.segments
         ]

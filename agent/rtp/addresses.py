@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from dataclasses import dataclass
 from enum import Enum
@@ -21,6 +22,7 @@ class Transport:
         return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
 
 
+@functools.lru_cache(maxsize=4_096)
 def transport(address: str, port: int) -> Transport:
     """::ffff:192.0.2.1 is 192.0.2.1: a socket for both families must not see one sender as two."""
     try:

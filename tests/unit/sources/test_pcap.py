@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from material import CLIPS, load
+from pydantic import ValidationError
 from rtp_traffic import CaptureWriter, pcmu
 
 from livemos.agent.capture_scorer import CaptureScorer
@@ -93,3 +96,46 @@ def test_what_is_no_capture_is_refused_by_name(tmp_path: Path) -> None:
     path.write_bytes(b"RIFF" + bytes(100))
     with pytest.raises(SourceError, match=r"call\.pcap: this is neither pcap nor pcapng"):
         CaptureScorer().score(path)
+
+
+def test_a_capture_is_scored_for_each_listener_that_is_asked_for(call: Path) -> None:
+    """`--profile` twice: two rows a stream, the profile in a column, the buffer's delay beside it."""
+    table = score(str(call), "--profile", "ideal", "--profile", "fixed50", "--format", "jsonl").decode()
+    rows = [json.loads(line) for line in table.splitlines()]
+    assert [(row["source_id"], row["profile"], row["playout_delay_seconds"]) for row in rows] == [
+        ("call/00000001", "ideal", 0.0),
+        ("call/00000001@fixed50", "fixed50", 0.05),
+        ("call/00000002", "ideal", 0.0),
+        ("call/00000002@fixed50", "fixed50", 0.05),
+    ]
+    # nothing came late: what the telephone heard is what was sent
+    assert rows[0]["mos"] == pytest.approx(rows[1]["mos"], abs=0.15)
+
+
+def test_listener_profiles_are_set_in_the_settings_of_a_source(call: Path) -> None:
+    """One name to write down, and subscribers filter by its label."""
+    with pytest.raises(ValidationError, match="fixed50"):
+        PcapSourceSettings(name="pcap", path=call, profiles=("fixed60",))  # type: ignore[arg-type]
+    settings = PcapSourceSettings(name="pcap", path=call, profiles=("fixed200", "adaptive500"))
+    agent = Agent(Settings(grpc=GrpcSettings(port=0), sources=(settings,)))
+    with agent:
+        assert agent.wait(20)
+        labels = {each.description.source_id: each.description.labels for each in agent.hub.sources()}
+    assert {name: dict(each) for name, each in labels.items()} == {
+        "pcap/00000001": {"profile": "fixed200"},
+        "pcap/00000001@adaptive500": {"profile": "adaptive500"},
+        "pcap/00000002": {"profile": "fixed200"},
+        "pcap/00000002@adaptive500": {"profile": "adaptive500"},
+    }
+
+
+def test_a_replay_is_more_than_fifty_times_as_fast_as_the_call(call: Path) -> None:
+    """A night of captures must be scored before the next: two streams of 8 s in less than 0.32 s of this processor."""
+    scorer = CaptureScorer()
+    scorer.score(call)
+    began = time.process_time()
+    streams, _ = scorer.score(call)
+    spent = time.process_time() - began
+    heard = sum(stream.clip.seconds for stream in streams if stream.clip is not None)
+    assert heard > 15.0
+    assert heard / spent > 50.0
