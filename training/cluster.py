@@ -78,7 +78,7 @@ def on_ray(address: str, workers: int | None = None) -> Spread:
 def _connect(ray: Any, address: str, workers: int | None) -> None:
     quiet = {"log_to_driver": False, "configure_logging": False}
     if address == LOCAL:
-        ray.init(address=LOCAL, num_cpus=workers, include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
+        ray.init(address=LOCAL, num_cpus=workers, include_dashboard=False, **quiet)
         return
     try:
         ray.init(address=address, **quiet)
