@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable
 from typing import Self
 
 from prometheus_client import start_http_server
 
-from livemos.agent.bundle import load_bundle
+from livemos.agent.batching import BatchPlan, measure_costs, plan_batches
+from livemos.agent.bundle import Bundle, load_bundle
 from livemos.agent.clock import Clock, SystemClock
 from livemos.agent.engine import make_engine
+from livemos.agent.engine.base import Engine
 from livemos.agent.errors import SourceError
 from livemos.agent.hub import Hub
 from livemos.agent.metrics import Metrics
@@ -27,6 +30,14 @@ from livemos.agent.sources.base import Source
 _GRACE_SECONDS = 2.0
 
 
+def _measured(engine: Engine, bundle: Bundle, streams: int) -> BatchPlan:
+    """Batches as this engine on this machine wants them, of at most a segment a stream. Raises EngineError."""
+    engine.warm_up()
+    features = bundle.manifest.features.build()
+    shape = (features.frames(bundle.manifest.segment_samples), features.mel_bands)
+    return plan_batches(measure_costs(engine.score, shape, time.monotonic, largest=streams))
+
+
 class Agent:
     """Sources, scoring thread and servers of one set of settings.
 
@@ -40,13 +51,19 @@ class Agent:
         self._clock = clock or SystemClock()
         engine, limits = settings.engine, settings.limits
         bundle = load_bundle(engine.bundle)
-        segment_scorer = SegmentScorer(bundle, make_engine(engine.name, bundle, threads=engine.threads))
+        live_engine = make_engine(engine.name, bundle, threads=engine.threads)
+        segment_scorer = SegmentScorer(bundle, live_engine)
         self.model: ModelDescription = segment_scorer.model
         self.metrics = Metrics()
         self.hub = Hub(self._clock, queue_items=limits.subscriber_queue_items, subscribers=limits.subscribers)
         self.metrics.watch_hub(self.hub.statistics)
         self.pipeline = Pipeline(
-            scorer=segment_scorer, hub=self.hub, clock=self._clock, metrics=self.metrics, streams=limits.streams
+            scorer=segment_scorer,
+            hub=self.hub,
+            clock=self._clock,
+            metrics=self.metrics,
+            streams=limits.streams,
+            batches=_measured(live_engine, bundle, limits.streams),
         )
         self._segment_scorer = segment_scorer
         self._server = GrpcServer(

@@ -14,6 +14,7 @@ from functools import partial
 
 import numpy as np
 
+from livemos.agent.batching import BatchPlan
 from livemos.agent.causes import named
 from livemos.agent.clock import Clock
 from livemos.agent.disagreement import Disagreement
@@ -43,8 +44,6 @@ from livemos.agent.segmenter import start_of
 from livemos.agent.stream import DueSegment, Stream
 from livemos.agent.thread_names import show_name
 
-LARGEST_BATCH = 16  # beyond it an engine call gains nothing, and the first of a batch wait for the last
-_COALESCE_SECONDS = 0.01  # what falls due meanwhile shares the engine call
 _IDLE_SECONDS = 0.25
 _JOIN_SECONDS = 5.0
 _FAILURE_EVENT_SECONDS = 10.0  # a failing engine is one event per stream and interval, not one per segment
@@ -110,10 +109,20 @@ class PipelineWriter:
 class Pipeline:
     """The StreamSink of all sources, and the scoring thread."""
 
-    def __init__(self, *, scorer: SegmentScorer, hub: Hub, clock: Clock, metrics: Metrics, streams: int) -> None:
+    def __init__(
+        self,
+        *,
+        scorer: SegmentScorer,
+        hub: Hub,
+        clock: Clock,
+        metrics: Metrics,
+        streams: int,
+        batches: BatchPlan = BatchPlan(),  # noqa: B008 - frozen
+    ) -> None:
         self.hub = hub
         self.clock = clock
         self._scorer = scorer
+        self._batches = batches
         self._metrics = metrics
         self._bank = RingBank(streams)
         self._rolling = RollingBank(streams, causes=scorer.gives_causes)
@@ -126,7 +135,7 @@ class Pipeline:
         self._stopping = threading.Event()
         self._drain = True
         self._thread = threading.Thread(target=self._run, name="livemos-scoring", daemon=True)
-        self._segments = np.empty((LARGEST_BATCH, SEGMENT_SAMPLES), np.float32)
+        self._segments = np.empty((batches.largest_batch, SEGMENT_SAMPLES), np.float32)
 
     def open(self, description: StreamDescription, *, wait_when_full: bool = False) -> PipelineWriter:
         """A writer for a new stream. Raises CapacityError at the cap, ValueError when the source_id is in use."""
@@ -189,7 +198,7 @@ class Pipeline:
         while True:
             self._due.wait(_IDLE_SECONDS)
             if self._due.is_set() and not self._stopping.is_set():
-                self._stopping.wait(_COALESCE_SECONDS)
+                self._stopping.wait(self._batches.wait_seconds)
             self._due.clear()
             while not (self._stopping.is_set() and not self._drain) and self._score_due():
                 pass
@@ -223,7 +232,7 @@ class Pipeline:
     def _next_batch(self) -> list[_Entry]:
         """Streams with a segment due, the longest waiting first, none twice."""
         batch: dict[str, _Entry] = {}
-        while self._due_ids and len(batch) < LARGEST_BATCH:
+        while self._due_ids and len(batch) < self._batches.largest_batch:
             source_id = self._due_ids.popleft()
             entry = self._entries.get(source_id)
             if entry is not None and entry.stream.due():
