@@ -173,11 +173,13 @@ def everything(
     peers: Annotated[Path | None, typer.Option(help="Folder with scores/SET.csv of public models.")] = None,
     reference: Reference = None,
     bundle: Bundle = None,
+    output_format: Printed = None,
     resamples: Resamples = 1000,
 ) -> None:
     """All of it for one bundle, in one report. Speed is apart (`livemos bench model`): it wants a quiet machine."""
-    from livemos.training.evaluation import evaluation
-    from livemos.training.evaluation.printing import progress, write_report
+    from livemos.training.evaluation import evaluation, goals
+    from livemos.training.evaluation.output import csv_text
+    from livemos.training.evaluation.printing import print_rows, progress, write_report
     from livemos.training.evaluation.rated_sets import check_peers, read_sets
     from livemos.training.evaluation.scored import Listener
     from livemos.training.evaluation.simulation import judgement
@@ -192,15 +194,20 @@ def everything(
         damaged = _robustness(clean, data, listener, bar)
         simulated = _simulation(work, data, bundle, resamples, bar)
         spoken = _languages(data, reference, listener.scorer, resamples, bar)
+    asked = goals.goal_rows(beside.figures, damaged, simulated)
     files = evaluation.rated_files(beside) | evaluation.robustness_files(damaged)
     files |= judgement.files_of(simulated) | evaluation.language_files(spoken)
+    files["goals.csv"] = csv_text(asked, goals.GOAL_COLUMNS)
     sections = [
+        evaluation.goal_section(asked),
         *evaluation.rated_sections(beside, files),
         *judgement.sections_of(simulated, files),
         *evaluation.robustness_sections(damaged, files),
         *evaluation.language_sections(spoken),
     ]
     write_report(out, files, sections, listener.scorer.model, small=True)
+    shown = ("where", "figure", "wanted", "got", "met")
+    print_rows(asked, goals.GOAL_COLUMNS, output_format, "what was asked for, and what it does", shown)
 
 
 def _robustness(clean: Path, data: Path | None, listener: Listener, bar: Progress) -> Robustness:

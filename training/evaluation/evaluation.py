@@ -260,3 +260,27 @@ def language_sections(rows: Sequence[Row]) -> list[Section]:
             own=frozenset({0}),
         )
     ]
+
+
+def goal_section(rows: Sequence[Row]) -> Section:
+    """The first section: what was asked for, and what the model does."""
+    missed = frozenset(k for k, row in enumerate(rows) if not row["met"])
+    return Section(
+        title="Goals",
+        note=f"{len(rows) - len(missed)} of {len(rows)} met; missed ones stand out. Judged on the figure, not on its "
+        "interval (but known damage has to lower the score with all of its interval).",
+        headings=("goal", "where", "figure", "wanted", "got", "met"),
+        rows=tuple(
+            (
+                str(row["goal"]),
+                str(row["where"]),
+                str(row["figure"]),
+                str(row["wanted"]),
+                with_interval(row, "got", "{:.3f}"),
+                "yes" if row["met"] else "no",
+            )
+            for row in rows
+        ),
+        own=missed,
+        text_columns=4,
+    )

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -77,6 +78,36 @@ def test_people_get_a_table_that_fits_their_terminal(data_folder: Path, monkeypa
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert "noise, per clip" in result.stdout and "livemos mos_ungated" in result.stdout
     assert max(map(len, result.stdout.splitlines()[1:])) <= 80 and "…" not in result.stdout
+
+
+def test_everything_at_once_is_one_report_with_the_goals_first(
+    data_folder: Path, work_folder: Path, clean_folder: Path, tmp_path: Path
+) -> None:
+    """One command for a new bundle: what is committed about a model comes from a single run."""
+    data, clean = tmp_path / "data", tmp_path / "clean"
+    shutil.copytree(data_folder, data)
+    clean.mkdir()
+    for name in ("en-ls6081", "en-ls2007"):
+        shutil.copy(clean_folder / f"{name}.flac", clean)
+        shutil.copy(clean_folder / f"{name}.flac", data)
+    fields = "path,kind,language,speaker,seconds,licence,split,category,source_repository,snr_db,bandwidth_hz"
+    rows = [f"{name}.flac,clean,en,{name},9,CC0,test,,x/y,," for name in ("en-ls6081", "en-ls2007")]
+    (data / "manifest.csv").write_text("\n".join([fields, *rows]) + "\n", encoding="utf-8")
+    (tmp_path / "distill.csv").write_text(
+        "path,distill_mos\nen-ls6081.flac,4.1\nen-ls2007.flac,4.0\n", encoding="utf-8"
+    )
+    options = {"data": data, "work": work_folder, "clean": clean, "reference": tmp_path / "distill.csv"}
+    out = tmp_path / "out"
+    arguments = [text for name, value in options.items() for text in (f"--{name}", str(value))]
+    result = CliRunner().invoke(
+        app, ["all", *arguments, "--out", str(out), "--resamples", "60"], catch_exceptions=False
+    )
+    goals = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert {row["met"] for row in goals} == {"True", "False"} and (out / "goals.csv").read_text() == result.stdout
+    report = (out / "report.html").read_text(encoding="utf-8")
+    titles = re.findall("<h2>(.*?)</h2>", report)
+    assert titles[0] == "Goals" and {"Beside listeners", "Severity ladders", "Clean speech by language"} <= set(titles)
+    assert not list(out.glob("*.jsonl")) and sum(file.stat().st_size for file in out.iterdir()) < 1_500_000
 
 
 def test_a_call_without_data_says_what_is_needed() -> None:

@@ -8,87 +8,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 from typer.testing import CliRunner
 
 from livemos.agent.bundle import load_bundle
 from livemos.agent.engine import make_engine
 from livemos.agent.errors import ConfigError
-from livemos.agent.features import LogMel
 from livemos.agent.records import STRIDE_SAMPLES, SegmentScore
 from livemos.agent.scorer import clip_score
 from livemos.training.causes import find_causes
-from livemos.training.clips import CLIP_SAMPLES
 from livemos.training.damages import DAMAGES
 from livemos.training.evaluation.command import app
-from livemos.training.evaluation.ladder import at_level, lost, white_noise
 from livemos.training.evaluation.simulation import causes, dimensions, figures, heldout, judgement, pooling
 from livemos.training.evaluation.simulation.grouped import Sums, figures_of, ratio
 from livemos.training.evaluation.simulation.heldout import CAUSE_NAMES, Heldout
 from livemos.training.labels import noisiness
-from livemos.training.simulator import WINDOWS, SimulatedClip, WindowTruth
-from livemos.training.tables import save_columns, truth_columns
+from livemos.training.simulator import WINDOWS
 
-SPEAKERS = ("en-ls6081", "en-ls2007", "en-ls7447", "en-ls3436", "en-ls87", "en-ls5322")
-SNR_DB = (60.0, 25.0, 15.0, 5.0)
-LOST = (0.0, 0.05, 0.1, 0.2)
 UNSEEN = next(name for name, kind in DAMAGES.items() if kind.held_out and kind.cause == "loss")
-
-
-def _clip(family: int, member: int, speech: np.ndarray | None, damaged: np.ndarray, kind: str) -> SimulatedClip:
-    """One clip of a noise ladder, a loss ladder, or (speech None) a sound without speech."""
-    windows = np.ones(WINDOWS, np.float32)
-    spoken = speech is not None
-    parameters = {"path": "noise/k20.flac"} if kind == "noise" else {"lost_ratio": LOST[member]}
-    applied = ((kind, parameters),) if member or not spoken else ()
-    return SimulatedClip(
-        family=family,
-        member=member,
-        samples=damaged.astype(np.float32),
-        reference=speech,
-        speaker=f"s{family}" if spoken else "",
-        source_snr_db=45.0 if spoken else float("nan"),
-        source_bandwidth_hz=8_000.0 if spoken else float("nan"),
-        ladder=kind if spoken else "",
-        severity=member / 3,
-        damages=applied,
-        severities=(member / 3,) * len(applied),
-        level_dbov=-26.0,
-        response_db=np.zeros(64, np.float32),
-        truth=WindowTruth(
-            speech_ratio=0.8 * windows * spoken,
-            gap_ratio=windows * (LOST[member] if kind != "noise" and spoken else 0.0),
-            lost_ratio=windows * (LOST[member] if kind != "noise" and spoken else 0.0),
-            clipped_ratio=0 * windows,
-            noise_db=-windows * (SNR_DB[member] if kind == "noise" else 45.0),
-        ),
-    )
-
-
-@pytest.fixture(scope="session")
-def work_folder(clean_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A work folder whose split val holds noise and loss ladders of real speech and one family of noise alone."""
-    rng = np.random.default_rng(5)
-    clips = []
-    for family, speaker in enumerate(SPEAKERS):
-        speech = np.resize(soundfile.read(clean_folder / f"{speaker}.flac", dtype="float32")[0], CLIP_SAMPLES)
-        speech = at_level(speech)
-        for member in range(4):
-            noisy = white_noise(speech, SNR_DB[member], rng)
-            holed = lost(speech, LOST[member], rng, repeat=False)
-            clips.append(_clip(2 * family, member, speech, noisy, "noise"))
-            clips.append(_clip(2 * family + 1, member, speech, np.resize(holed, CLIP_SAMPLES), UNSEEN))
-    hiss = 0.02 * rng.standard_normal((4, CLIP_SAMPLES))
-    clips += [_clip(2 * len(SPEAKERS), member, None, hiss[member], "recorded") for member in range(4)]
-    clips.sort(key=lambda clip: (clip.family, clip.member))
-    folder = tmp_path_factory.mktemp("work") / "val"
-    folder.mkdir()
-    front_end = LogMel()
-    np.save(folder / "00000.features.npy", np.stack([front_end(clip.samples) for clip in clips]).astype(np.float16))
-    save_columns(folder / "00000.table.npz", truth_columns(clips))
-    pesq = [np.nan if clip.reference is None else 4.4 - 0.9 * clip.member for clip in clips]
-    save_columns(folder / "00000.pesq.npz", {"pesq_wb": np.array(pesq, np.float32)})
-    return folder.parent
 
 
 @pytest.fixture(scope="module")
