@@ -131,12 +131,16 @@ def generate(
     """Send `streams` calls to 127.0.0.1:port for `seconds`; packets sent, and seconds the latest turn was late."""
     source = material(encoding, clips)
     groups = [_Group(range(index, streams, _SLICES), streams, source, payload_type) for index in range(_SLICES)]
-    opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    opened.connect(("127.0.0.1", port))
-    turns = [(slot, group, _sender(opened, group)) for slot, group in enumerate(groups) if len(group.packets)]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as opened:
+        opened.connect(("127.0.0.1", port))
+        turns = [(slot, group, _sender(opened, group)) for slot, group in enumerate(groups) if len(group.packets)]
+        return _play(turns, round(seconds / PTIME_SECONDS))
+
+
+def _play(turns: Sequence[tuple[int, _Group, Send]], ticks: int) -> tuple[int, float]:
     sent, latest = 0, 0.0
     start = time.monotonic()
-    for tick in range(round(seconds / PTIME_SECONDS)):
+    for tick in range(ticks):
         for slot, group, send in turns:
             wait = start + (tick + slot / _SLICES) * PTIME_SECONDS - time.monotonic()
             if wait > 0:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import functools
 import ipaddress
 import socket
 import sys
@@ -210,6 +211,7 @@ def _recvmmsg() -> Any | None:
     return call
 
 
+@functools.lru_cache(maxsize=_KNOWN_ADDRESSES)
 def _socket_address(peer: tuple[Any, ...]) -> bytes:
     """A sockaddr_in or sockaddr_in6, padded with zeros."""
     host, port = str(peer[0]).partition("%")[0], int(peer[1])

@@ -1,4 +1,4 @@
-"""The benchmark of streams: its generator speaks RTP, its judgement holds every promise, its search ends at the limit."""
+"""The benchmark of streams: its generator speaks RTP, its judgement checks every promise, its search ends."""
 
 from __future__ import annotations
 

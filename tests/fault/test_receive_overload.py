@@ -1,0 +1,103 @@
+"""More than the socket can hold, and more senders than there is room for: counted, told, and no memory lost."""
+
+from __future__ import annotations
+
+import gc
+import socket
+import threading
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+from receive_ways import Datagram, Way
+from recording import RecordingSink
+from rtp_traffic import pcmu
+
+from livemos.agent.clock import SystemClock
+from livemos.agent.commands.receive_fuzz import rss_mib
+from livemos.agent.records import EventKind
+from livemos.agent.rtp.packet import build
+from livemos.agent.sources.rtp import RtpSource
+
+
+@pytest.fixture
+def overflowing() -> Iterator[tuple[RtpSource, RecordingSink]]:
+    """A source with the smallest receive buffer the system gives."""
+    sink = RecordingSink()
+    source = RtpSource(name="desk", host="127.0.0.1", port=0, receive_buffer_bytes=1, sink=sink, clock=SystemClock())
+    source.start()
+    yield source, sink
+    source.stop()
+
+
+def until(done: Callable[[], bool]) -> None:
+    """Wait for the source's thread, by its own counters."""
+    pause = threading.Event()
+    for _ in range(1_000):
+        if done():
+            return
+        pause.wait(0.005)
+    raise AssertionError("it did not happen within 5 s")
+
+
+def test_what_the_kernel_drops_is_counted_and_told_apart_from_the_network(
+    overflowing: tuple[RtpSource, RecordingSink],
+) -> None:
+    """Loss of this machine's own making must never be taken for loss of the line."""
+    source, sink = overflowing
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.connect(("127.0.0.1", source.port))
+        sent = 0
+
+        def send(packets: int) -> None:
+            nonlocal sent
+            for _ in range(packets):
+                sender.send(build(pcmu(sent)))
+                sent += 1
+
+        while source.statistics().get("opened_streams", 0) == 0:
+            heard = source.statistics()["received_packets"]
+            send(1)
+            until(lambda: source.statistics()["received_packets"] > heard)
+        send(2_000)
+
+        def told() -> bool:
+            send(1)  # the kernel tells with the next datagram it keeps
+            return source.statistics().get("capture_lost_packets", 0) > 0
+
+        until(told)
+        dropped = source.statistics()["capture_lost_packets"]
+        assert dropped + source.statistics()["received_packets"] <= sent
+    (stream,) = sink.streams
+    assert EventKind.CAPTURE_LOSS in stream.event_kinds()
+
+
+def test_a_flood_of_packets_and_of_senders_leaves_memory_flat() -> None:
+    """An agent beside a bridge runs for months: what each packet and each sender leaves behind adds up."""
+    way = Way(fast=True)
+    rng = np.random.default_rng(1)
+    payload = rng.integers(0, 256, 160, np.uint8).tobytes()
+    peaks = []
+    turn = 0
+    for part in range(4):
+        for n in range(150 * part, 150 * (part + 1)):
+            turn += 1
+            now = turn * 0.02
+            calls = [
+                Datagram(now, build(pcmu(n, ssrc=ssrc, payload=payload)), ("192.0.2.1", 5_000 + ssrc))
+                for ssrc in range(20)
+            ]
+            strangers = [
+                Datagram(now, build(pcmu(0, ssrc=int(ssrc))), ("192.0.2.66", int(ssrc) & 0xFFFF))
+                for ssrc in rng.integers(2**20, 2**32, 80)
+            ]
+            way.hear([*calls, *strangers], now)
+            way.sweep(now)
+        for stream in way.sink.streams:
+            stream.segments.clear()
+        gc.collect()
+        peaks.append(rss_mib())
+    assert len(way.sink.streams) == 20
+    assert way.receiver.senders <= 4_096
+    assert peaks[-1] - peaks[1] < 8.0
+    way.close()
