@@ -8,6 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from livemos.agent.causes import CAUSES
 from livemos.agent.reasons import Reason
 from livemos.agent.rolling import WINDOWS_SECONDS, RollingBank, segments_in
 
@@ -21,6 +22,21 @@ def _values(given_segment: _Segment) -> np.ndarray:
         return np.full(7, np.nan, np.float32)
     mos, speech, std = given_segment
     return np.array([mos, mos - 0.1, mos, mos, mos, std, speech], np.float32)
+
+
+def _causes(given_segment: _Segment) -> np.ndarray:
+    """Probabilities (9,) that follow from the numbers, so that the model knows them too."""
+    if given_segment is None:
+        return np.full(9, np.nan, np.float32)
+    share = np.random.default_rng(int(1e6 * sum(given_segment))).dirichlet(np.ones(9))
+    return share.astype(np.float32)
+
+
+def _mean_causes(history: list[_Segment]) -> np.ndarray:
+    """The definition: probabilities weighted by speech."""
+    scored = [item for item in history if item is not None]
+    weights = [float(np.float32(speech)) for _, speech, _ in scored]
+    return np.average([_causes(item).astype(np.float64) for item in scored], axis=0, weights=weights)
 
 
 def _expected(history: list[_Segment]) -> dict[str, float] | None:
@@ -48,7 +64,7 @@ def test_every_window_follows_its_definition_for_streams_that_share_the_bank(
     first: list[_Segment], second: list[_Segment]
 ) -> None:
     """Two streams of different length run through one bank; neither may see the other's segments."""
-    bank = RollingBank(3)
+    bank = RollingBank(3, causes=True)
     streams = {0: first, 2: second}
     heard: dict[int, list[_Segment]] = {0: [], 2: []}
     for step in range(max(len(first), len(second))):
@@ -57,7 +73,8 @@ def test_every_window_follows_its_definition_for_streams_that_share_the_bank(
             heard[row].append(streams[row][step])
         values = np.stack([_values(streams[row][step]) for row in rows])
         reasons = [None if streams[row][step] is not None else Reason.SILENCE for row in rows]
-        windows = bank.push(np.array(rows), values, reasons)
+        causes = np.stack([_causes(streams[row][step]) for row in rows])
+        windows = bank.push(np.array(rows), values, reasons, causes)
     for row, parts in zip(rows, windows, strict=True):
         for seconds, window in zip((*WINDOWS_SECONDS, None), parts, strict=True):
             history = heard[row] if seconds is None else heard[row][-segments_in(seconds) :]
@@ -67,8 +84,12 @@ def test_every_window_follows_its_definition_for_streams_that_share_the_bank(
             assert window.scored_segments + window.unscored_segments == len(history)
             if expected is None:
                 assert window.mos is None and window.reason is Reason.SILENCE
+                assert (window.cause, window.cause_probability, window.snr_db) == (None, None, None)
                 continue
             assert window.mos is not None and window.mos_p05 is not None
+            mean = _mean_causes(history)
+            assert window.cause is CAUSES[mean.argmax()]
+            assert math.isclose(window.cause_probability or 0, mean.max(), abs_tol=1e-6)
             assert math.isclose(window.mos, expected["mos"], abs_tol=1e-5)
             assert math.isclose(window.mos_std or 0, expected["std"], abs_tol=1e-5)
             assert math.isclose(window.mos_minimum or 0, expected["minimum"], abs_tol=1e-5)
