@@ -12,6 +12,7 @@ from livemos.agent.rtp.admission import Caps
 from livemos.agent.rtp.timeline import MediaTimeline
 
 ROUND_PACKETS = 25_000
+FUZZ = Path(__file__).parents[2] / "deploy" / "fuzz"
 
 
 def test_a_hundred_thousand_mutated_packets_leave_a_healthy_stream_as_it_was() -> None:
@@ -42,12 +43,9 @@ def test_the_fuzz_notices_a_healthy_stream_that_changed(
     assert "healthy stream changed" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "seed", sorted((Path(__file__).parents[2] / "deploy/fuzz/corpus").iterdir()), ids=lambda seed: seed.name
-)
+@pytest.mark.parametrize("seed", sorted((FUZZ / "corpus").iterdir()), ids=lambda seed: seed.name)
 def test_the_seeds_of_the_coverage_guided_fuzz_run_through(seed: Path) -> None:
     """The harness is run by hand; here it is kept from rotting."""
-    source = Path(__file__).parents[2] / "deploy/fuzz/receive_path.py"
-    harness = runpy.run_path(str(source))
+    harness = runpy.run_path(str(FUZZ / "receive_path.py"))
     harness["run_one"](seed.read_bytes())
     assert dict(harness["corpus"]())[seed.name] == seed.read_bytes()

@@ -55,10 +55,11 @@ def test_what_the_kernel_drops_is_counted_and_told_apart_from_the_network(
                 sender.send(build(pcmu(sent)))
                 sent += 1
 
-        while source.statistics().get("opened_streams", 0) == 0:
-            heard = source.statistics()["received_packets"]
+        def heard() -> bool:
             send(1)
-            until(lambda: source.statistics()["received_packets"] > heard)
+            return source.statistics().get("opened_streams", 0) > 0
+
+        until(heard)
         send(2_000)
 
         def told() -> bool:
