@@ -93,14 +93,14 @@ class Listener:
                 self._note_rate(0.0, media_seconds, arrival)
         return block
 
-    def offer(self, placed: Placed, *, drift_ppm: float) -> None:
+    def offer(self, placed: Placed) -> None:
         """A packet that arrived; too late for this listener, it is counted and not heard."""
         assert self._next is not None
         if placed.restarted:
             self.rate.interrupted()
         position, in_time = 0.0, True
         if self.playout is not None:
-            position, in_time = self._schedule(self.playout, placed, drift_ppm)
+            position, in_time = self._schedule(self.playout, placed)
         if placed.extended < self._next or not in_time:
             self.late_packets += 1
             return
@@ -149,7 +149,7 @@ class Listener:
         self.timeline.events.clear()
         return events
 
-    def _schedule(self, playout: Playout, placed: Placed, drift_ppm: float) -> tuple[float, bool]:
+    def _schedule(self, playout: Playout, placed: Placed) -> tuple[float, bool]:
         """Media position, and whether it came before its instant; what is no audio goes with the audio before it."""
         packet = placed.packet
         if placed.restarted:
@@ -167,8 +167,7 @@ class Listener:
                 duration_seconds=duration,
                 clock_rate_hz=self.timeline.observed_clock_rate_hz or encoding.clock_rate_hz,
                 marker=packet.marker,
-            ),
-            drift_ppm,
+            )
         )
         if self.timeline.quiet:
             self.rate.interrupted()

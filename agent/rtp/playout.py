@@ -11,6 +11,7 @@ from bisect import bisect_left, insort
 from collections import deque
 from dataclasses import dataclass
 
+from livemos.agent.rtp.clock_drift import ClockDrift
 from livemos.agent.rtp.wraparound import difference32
 
 IDEAL = "ideal"
@@ -21,6 +22,8 @@ ADJUSTMENT_SECONDS = 0.04  # between two steps of the adaptive buffer, one packe
 CALM_SECONDS = 1.0  # without growth, before speech is dropped to shrink
 RESYNC_PACKETS = 2  # in a row outside the window
 LATE_SECONDS = 0.2  # of packets in a row too late: a fixed buffer takes the new delay
+FASTEST_DRIFT_PPM = 500.0  # no quartz is farther off
+_DRIFT_SECONDS = 1.0  # how often the schedule learns of the drift
 PAUSE_SECONDS = 0.01  # more time than packets between two packets is a pause
 
 
@@ -66,6 +69,8 @@ class Playout:
         self._position = 0.0  # of the newest
         self.offset_seconds = 0.0
         self.shift_seconds = 0.0
+        self._drift = ClockDrift()
+        self._drift_ppm = self._drift_asked_seconds = self._media_seconds = 0.0
         self.shifted_in_silence = False  # the shift belongs to a pause before a talk spurt
         self.resyncs = self.insertions = self.slips = 0
         self._outside = 0  # packets in a row outside the window
@@ -90,8 +95,9 @@ class Playout:
     def restart(self) -> None:
         """The sender began anew: the next packet is a first one."""
         self._newest = None
+        self._forget_drift()
 
-    def heard(self, packet: Arrival, drift_ppm: float) -> tuple[float, float, bool]:
+    def heard(self, packet: Arrival) -> tuple[float, float, bool]:
         """(position, media seconds between the packet before it and this one, in time) of a packet that arrived."""
         newest = self._newest
         if newest is None:
@@ -101,11 +107,12 @@ class Playout:
             return 0.0, 0.0, True
         step = _media_step(newest, packet)
         gap = step - newest.duration_seconds
-        position = self._position + step * (1.0 - 1e-6 * drift_ppm)
+        position = self._position + step * (1.0 - 1e-6 * self._drift_ppm)
         if packet.extended < newest.extended:
             return position, 0.0, packet.arrival_seconds <= position + self.offset_seconds
         paused = step > (packet.extended - newest.extended) * newest.duration_seconds + PAUSE_SECONDS
         self._newest, self._position = packet, position
+        self._measure_drift(step, packet.arrival_seconds)
         delay = packet.arrival_seconds - position
         late = packet.arrival_seconds > position + self.offset_seconds
         if packet.marker and paused:
@@ -140,6 +147,22 @@ class Playout:
         self.slips += 1
         return True
 
+    def _measure_drift(self, step: float, arrival_seconds: float) -> None:
+        """Of a fixed buffer alone: an adaptive one follows the delays themselves."""
+        if self._profile.adaptive:
+            return
+        self._media_seconds += step
+        self._drift.heard(self._media_seconds, arrival_seconds)
+        if arrival_seconds >= self._drift_asked_seconds:
+            self._drift_asked_seconds = arrival_seconds + _DRIFT_SECONDS
+            ppm = self._drift.ppm or 0.0
+            self._drift_ppm = ppm if abs(ppm) <= FASTEST_DRIFT_PPM else 0.0
+
+    def _forget_drift(self) -> None:
+        """A route that changed would look like drift for minutes."""
+        self._drift.reset()
+        self._drift_ppm = 0.0
+
     def _begin_spurt(self, delay: float) -> None:
         """Between two spurts the delay may move unheard."""
         if self._profile.adaptive:
@@ -160,7 +183,9 @@ class Playout:
     def _anchor(self, delay: float, *, silent: bool, counted: bool) -> None:
         """This packet's delay is the expected one from here on."""
         self._outside, self._late_seconds = 0, 0.0
-        self.resyncs += counted
+        if counted:
+            self.resyncs += 1
+            self._forget_drift()
         if self._profile.adaptive:
             self._history.clear()
             self._sorted.clear()

@@ -24,7 +24,6 @@ from livemos.agent.rtp.timeline import SessionEvent
 from livemos.agent.rtp.wraparound import difference16, difference32
 
 LONGEST_REMOTE_JITTER_SECONDS = 10.0  # more is a broken receiver's figure, and is left out
-_DRIFT_SECONDS = 1.0  # how often held packets learn of the sender's drift
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +71,6 @@ class RtpSession:
         self._drift = ClockDrift()
         self._drift_last: tuple[int, int] | None = None  # (extended number, timestamp) of the newest packet measured
         self._drift_ticks = 0  # since the first
-        self._drift_ppm = 0.0  # as held packets know it
-        self._drift_asked_seconds = 0.0
         self._invalid_redundancy = 0
         self._remote_lost_ratio: float | None = None
         self._remote_jitter_seconds: float | None = None
@@ -122,7 +119,7 @@ class RtpSession:
                     listener.events.append(SessionEvent(EventKind.SEQUENCE_RESTART, detail))
             self._measure_jitter(placed)
             for listener in self._listeners:
-                listener.offer(placed, drift_ppm=self._drift_ppm)
+                listener.offer(placed)
         blocks += self._advance(Listener.play, arrival_monotonic_seconds)
         self._newest_seconds = arrival_monotonic_seconds
         if arrival_monotonic_seconds >= self._first.quality.next_note_seconds:
@@ -393,9 +390,6 @@ class RtpSession:
                 self._drift_ticks += ticks
         self._drift_last = placed.extended, placed.packet.timestamp
         self._drift.heard(self._drift_ticks / self._clock_rate_hz, placed.arrival_seconds)
-        if not self._runs and placed.arrival_seconds >= self._drift_asked_seconds:
-            self._drift_asked_seconds = placed.arrival_seconds + _DRIFT_SECONDS
-            self._drift_ppm = self._drift.ppm or 0.0
 
     def _forget_drift(self) -> None:
         self._drift.reset()

@@ -80,12 +80,12 @@ def test_a_route_that_becomes_80_ms_longer_is_one_resync_of_a_fixed_buffer(pcmu:
 
 def test_an_adaptive_buffer_grows_a_packet_at_a_time_and_shrinks_when_it_is_calm(pcmu: PacketMaker) -> None:
     """The same route costs an adaptive buffer two packets of made-up audio; when the route is short again, it slips."""
-    longer = steady(500, lambda number: 0.08 if number >= 100 else 0.0)
+    longer = steady(1_200, lambda number: 0.08 if number >= 600 else 0.0)
     heard = Heard("adaptive500", pcmu, longer)
     assert heard.resyncs == 0
     assert heard.insertions >= 2
     assert 1 <= heard.late <= 6
-    assert heard.seconds() == pytest.approx(10.0 + 0.02 * heard.insertions)
+    assert heard.seconds() == pytest.approx(24.0 + 0.02 * heard.insertions)
     back = steady(2_000, lambda number: 0.08 if 100 <= number < 400 else 0.0)
     slipped = Heard("adaptive500", pcmu, back)
     assert slipped.slips >= 2
@@ -132,6 +132,15 @@ def test_the_senders_drift_does_not_empty_a_fixed_buffer(pcmu: PacketMaker) -> N
     packets = [(number, 0.02 * number * (1 + 200e-6)) for number in range(20_000)]
     heard = Heard("fixed50", pcmu, packets)
     assert (heard.late, heard.resyncs) == (0, 0)
+
+
+def test_a_route_that_changes_is_not_taken_for_drift(pcmu: PacketMaker) -> None:
+    """80 ms more after 30 s look like hundreds of ppm for minutes: believed, they would move the buffer away again."""
+    heard = Heard("fixed50", pcmu, steady(9_000, lambda number: 0.08 if number >= 1_500 else 0.0))
+    assert (heard.resyncs, heard.late) == (1, 10)
+    assert heard.seconds() == pytest.approx(180.0 + 0.08)
+    ready = heard.blocks[-1].ready_monotonic_seconds
+    assert ready == pytest.approx(1.0 + 0.02 * 8_999 + 0.08 + 0.05, abs=0.002)
 
 
 def test_every_profile_of_a_session_hears_the_same_packets(pcmu: PacketMaker) -> None:
