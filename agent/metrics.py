@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from livemos.agent.causes import Cause
 from livemos.agent.reasons import Reason
 
 _LATENCY_BUCKETS_SECONDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5)
@@ -42,6 +43,13 @@ class Metrics:
             ["outcome"],
             registry=self.registry,
         )
+        causes = Counter(
+            "livemos_segment_causes_total",
+            "Scored segments by what lowers their score most, where the model gives causes.",
+            ["cause"],
+            registry=self.registry,
+        )
+        self._causes = {cause: causes.labels(cause.value) for cause in Cause}
         self.scoring_seconds = Histogram(
             "livemos_scoring_seconds",
             "Time of one engine call with features, over all streams due.",
@@ -57,9 +65,11 @@ class Metrics:
         for outcome in ("scored", *(reason.value for reason in Reason)):
             self.segments.labels(outcome)  # a counter that exists at zero can be alarmed on
 
-    def count_segment(self, reason: Reason | None) -> None:
-        """One more segment, scored (None) or unset for `reason`."""
+    def count_segment(self, reason: Reason | None, cause: Cause | None) -> None:
+        """One more segment, scored (None) or unset for `reason`; with its cause, where one is known."""
         self.segments.labels("scored" if reason is None else reason.value).inc()
+        if cause is not None:
+            self._causes[cause].inc()
 
     def watch_hub(self, statistics: Callable[[], FeedStatistics]) -> None:
         """Export the hub's own counters when scraped."""

@@ -274,7 +274,7 @@ class Pipeline:
         parted = entry.disagreement.heard(score, entry.media)
         if parted is not None:
             payloads.append(self._event(score.source_id, *parted))
-        self._metrics.count_segment(score.reason)
+        self._metrics.count_segment(score.reason, score.cause)
         self._metrics.score_latency_seconds.observe(max(0.0, now - segment.ready_monotonic_seconds))
         failed = score.reason is Reason.OVERLOADED or score.reason is Reason.MODEL_ERROR
         if failed and now - entry.failure_event_monotonic_seconds >= _FAILURE_EVENT_SECONDS:

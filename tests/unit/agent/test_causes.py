@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -242,6 +243,10 @@ def test_subscribers_get_the_cause_of_each_segment_and_of_each_window(agent: Age
             assert window.cause is CAUSES[expected.argmax()]
             assert window.cause_probability == pytest.approx(expected.max(), abs=2e-3)
             assert window.snr_db == pytest.approx(float(snr_db(np.array(NOISINESS))), abs=1e-3)
+    counts = Counter(segment.cause for segment in segments)
+    for cause in Cause:
+        counted = agent.metrics.registry.get_sample_value("livemos_segment_causes_total", {"cause": cause.value})
+        assert counted == counts[cause], cause
     newest = rolling.windows
     assert [newest[0].cause, newest[3].cause] == [Cause.LEVEL, Cause.LEVEL]
 
