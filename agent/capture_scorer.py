@@ -1,11 +1,13 @@
-"""A capture to scores on one thread: replay, segments, model, in an order that the file alone decides.
+"""A capture to scores: replay and segments on one thread, the model there or in processes of a pool.
 
-Segments of all streams share engine calls of a fixed size, so a second run repeats the first in every bit.
+Segments of all streams share engine calls of a fixed size, in an order that the file alone decides, so a second run
+repeats the first in every bit, with any number of workers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -35,7 +37,8 @@ from livemos.agent.ring import RingBank
 from livemos.agent.rtp.playout import IDEAL
 from livemos.agent.rtp.seal import SrtpKey
 from livemos.agent.scorer import clip_score
-from livemos.agent.segment_scorer import SegmentScorer
+from livemos.agent.scoring_pool import ScoringPool
+from livemos.agent.segment_scorer import SegmentScorer, SegmentScores
 from livemos.agent.sources.pcap import CaptureReplay
 from livemos.agent.stream import DueSegment, Stream
 
@@ -74,10 +77,11 @@ class _Waiting(NamedTuple):
 class CaptureScorer:
     """Holds the model; `score` for each capture."""
 
-    def __init__(self, bundle: Path | None = None, *, engine: str = "onnxruntime") -> None:
-        """Raises BundleError, EngineError, ConfigError."""
+    def __init__(self, bundle: Path | None = None, *, engine: str = "onnxruntime", workers: int = 1) -> None:
+        """workers: processes that score, each with a model of its own. Raises BundleError, EngineError, ConfigError."""
         loaded = load_bundle(bundle)
         self._scorer = SegmentScorer(loaded, make_engine(engine, loaded, threads=1))
+        self._pool = ScoringPool(bundle, engine=engine, workers=workers) if workers > 1 else None
 
     def score(
         self,
@@ -93,7 +97,7 @@ class CaptureScorer:
         profiles: names in rtp.playout.PROFILES; each is a stream of its own.
         """
         clock = ManualClock(unix=0.0)  # times count from the first frame
-        sink = _ScoringSink(self._scorer, clock)
+        sink = _ScoringSink(self._scorer, clock, self._pool)
         replay = CaptureReplay(
             path,
             name=path.stem,
@@ -108,12 +112,19 @@ class CaptureScorer:
         sink.finish()
         return sink.streams, dict(sorted(replay.counts.items()))
 
+    def close(self) -> None:
+        """End the workers, where there are any."""
+        if self._pool is not None:
+            self._pool.close()
+
 
 class _ScoringSink:
-    """A StreamSink that scores in the caller's thread."""
+    """A StreamSink that scores in the caller's thread, or in a pool; what becomes of the scores is the same."""
 
-    def __init__(self, scorer: SegmentScorer, clock: ManualClock) -> None:
+    def __init__(self, scorer: SegmentScorer, clock: ManualClock, pool: ScoringPool | None) -> None:
         self.scorer, self.clock = scorer, clock
+        self._pool = pool
+        self._scoring: deque[tuple[list[_Waiting], Callable[[], SegmentScores]]] = deque()  # in order of the file
         self.streams: list[CaptureStream] = []
         self._bank = RingBank(STREAMS_AT_ONCE)
         self._waiting: list[_Waiting] = []
@@ -142,11 +153,31 @@ class _ScoringSink:
         self._bank.release(stream.row)
 
     def flush(self) -> None:
+        """Have what waits scored; the scores are taken in the order of the file, some of them later."""
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return
         concealed = np.array([each.due.concealed_ratio for each in waiting], np.float32)
-        scores = self.scorer.score(self._segments[: len(waiting)], concealed)
+        segments = self._segments[: len(waiting)]
+        if self._pool is None:
+            self._keep(waiting, self.scorer.score(segments, concealed))
+            return
+        # a copy: the pool sends it off while the next segments are written
+        self._scoring.append((waiting, self._pool.score(segments.copy(), concealed)))
+        while len(self._scoring) > 2 * self._pool.workers:
+            self._keep_oldest()
+
+    def settle(self) -> None:
+        """Wait for all scores."""
+        self.flush()
+        while self._scoring:
+            self._keep_oldest()
+
+    def _keep_oldest(self) -> None:
+        waiting, scores = self._scoring.popleft()
+        self._keep(waiting, scores())
+
+    def _keep(self, waiting: list[_Waiting], scores: SegmentScores) -> None:
         causes = scores.weighted_causes()
         for row, (found, due, media) in enumerate(waiting):
             score = segment_score(
@@ -166,7 +197,7 @@ class _ScoringSink:
 
     def finish(self) -> None:
         """Score the rest and sum up each stream."""
-        self.flush()
+        self.settle()
 
 
 class _Writer:
@@ -201,7 +232,9 @@ class _Writer:
         """Score to the end."""
         self._stream.close()
         self._sink.take(self._stream, self._found)
-        self._sink.flush()
+        self._sink.settle()
+        # what the scores tell is noted when they are there: a batch later, or several
+        self._found.events.sort(key=lambda event: event.unix_seconds)
         seconds = self._stream.heard_samples() / SAMPLE_RATE_HZ
         clip = clip_score(
             self._found.segments,

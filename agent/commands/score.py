@@ -90,6 +90,9 @@ def score(
         list[Profile] | None,
         typer.Option("--profile", help="Listener of a capture, repeatable; each gets rows of its own. Default: ideal."),
     ] = None,
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, max=64, help="Processes that score a capture; the results are the same.")
+    ] = 1,
 ) -> None:
     """Score audio files, or the streams of captures (.pcap, .pcapng).
 
@@ -117,6 +120,7 @@ def score(
             payload_types=payload_types,
             sdp=sdp,
             profiles=tuple(each.value for each in profile or [Profile.IDEAL]),
+            workers=workers,
         )
         return
     run = _Run(Scorer(bundle, engine=engine), fail_below)

@@ -80,11 +80,12 @@ def run(
     payload_types: Mapping[int, str],
     sdp: Path | None,
     profiles: Sequence[str],
+    workers: int,
 ) -> None:
     """Raises typer.Exit: 1 below `fail_below`, 2 when a capture could not be read."""
     from livemos.agent.capture_scorer import CaptureScorer
 
-    scorer = CaptureScorer(bundle, engine=engine)
+    scorer = CaptureScorer(bundle, engine=engine, workers=workers)
     found: list[tuple[Path, CaptureStream]] = []
     unreadable = 0
     for path in paths:
@@ -97,6 +98,7 @@ def run(
         if counts.get("truncated_files"):
             print(f"livemos: capture {path} ends inside a record; results go up to there", file=sys.stderr)
         found += [(path, stream) for stream in streams]
+    scorer.close()
     if segments:
         print_rows(_log_rows(found), LOG_COLUMNS, output_format)
     else:

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from material import CLIPS, load
 from pydantic import ValidationError
@@ -139,3 +140,25 @@ def test_a_replay_is_more_than_fifty_times_as_fast_as_the_call(call: Path) -> No
     heard = sum(stream.clip.seconds for stream in streams if stream.clip is not None)
     assert heard > 15.0
     assert heard / spent > 50.0
+
+
+def test_the_score_log_is_the_same_for_one_worker_and_for_two(
+    tmp_path: Path,
+) -> None:
+    """Who scores on more cores must not get other figures, nor events in another order."""
+    capture, rng = CaptureWriter(), np.random.default_rng(4)
+    for n in range(1_200):
+        for ssrc in (1, 2, 3):
+            if rng.random() > 0.02:
+                noise = rng.integers(0, 256, 160, np.uint8).tobytes()
+                capture.add(pcmu(n, ssrc=ssrc, payload=noise), 0.02 * n + 0.001 * ssrc)
+    path = capture.write(tmp_path / "calls.pcap")
+    alone, together = CaptureScorer(), CaptureScorer(workers=2)
+    logs = []
+    for scorer in (alone, together, together):
+        streams, counts = scorer.score(path)
+        text = repr([(each.segments, each.events, each.clip, each.media) for each in streams]) + repr(counts)
+        logs.append(hashlib.sha256(text.encode()).hexdigest())
+        assert sum(len(each.segments) for each in streams) > 128
+    together.close()
+    assert logs[0] == logs[1] == logs[2]
