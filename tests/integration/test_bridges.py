@@ -116,8 +116,10 @@ def check_agreement(both: Comparison, *, all_marked: bool = False) -> None:
     if all_marked:
         assert both.tshark.jitter_highest_ms == 0 < both.livemos.jitter_mean_ms
         return
-    assert both.livemos.jitter_mean_ms == pytest.approx(both.tshark.jitter_mean_ms, rel=0.02, abs=0.01)
-    assert both.livemos.jitter_highest_ms == pytest.approx(both.tshark.jitter_highest_ms, rel=0.02, abs=0.01)
+    assert both.livemos.jitter_mean_ms == pytest.approx(both.tshark.jitter_mean_ms, abs=0.002)
+    assert both.livemos.jitter_highest_ms == pytest.approx(both.tshark.jitter_highest_ms, abs=0.002)
+    # kernel's time stamps there, this machine's scheduling in between here
+    assert both.record.live["rfc_jitter"] == pytest.approx(both.livemos.jitter_last_ms, abs=0.5)
 
 
 @pytest.mark.parametrize(("codec", "rate_hz"), [(OPUS, 48_000), (G722, 16_000)], ids=["opus", "g722"])
@@ -276,7 +278,9 @@ def check_damage(both: Comparison, line: DamagedLine) -> None:
     assert live["duplicate_packets"] == line.repeated_packets > 0
     assert live["reordered_packets"] > 0
     assert live["scored_segments"] > 5
-    assert both.tshark.lost_packets == pytest.approx(line.lost - line.repeated_packets, abs=0)
+    assert both.tshark.lost_packets == line.lost - line.repeated_packets
+    assert both.tshark.jitter_mean_ms == pytest.approx(both.livemos.jitter_mean_with_repeats_ms, abs=0.002)
+    assert live["rfc_jitter"] == pytest.approx(both.livemos.jitter_last_ms, abs=0.5)
     assert live["rfc_jitter"] > 2
 
 
@@ -303,7 +307,7 @@ def test_a_wrong_key_is_told_and_never_scored(tmp_path: Path, wav: Callable[[int
             agent.wait_for(lambda: len(agent.segments()) >= 4)
             before_the_end, _ = sorted(agent.sources(), key=lambda source: source.source_id)
             sender.finish()
-        agent.wait_for(lambda: "MEDIA_STALLED" in agent.event_kinds() and len(agent.segments()) >= 10)
+        agent.wait_for(lambda: len(agent.stalled()) == 2 and len(agent.segments()) >= 10)
         guessing, knowing = sorted(agent.sources(), key=lambda source: source.source_id)
     assert guessing.source_id.startswith("guessing/") and knowing.source_id.startswith("knowing/")
     assert knowing.media.received_packets == guessing.media.received_packets == 300

@@ -20,6 +20,7 @@ from programs import Program
 
 from livemos.agent.rtp.capture_file import CaptureReader
 from livemos.agent.rtp.decapsulate import Decapsulator
+from livemos.agent.rtp.jitter import InterarrivalJitter
 from livemos.agent.rtp.packet import DatagramKind, kind_of, parse
 from livemos.agent.rtp.payload_map import PayloadMap
 from livemos.agent.rtp.session import RtpSession
@@ -80,6 +81,7 @@ class StreamFigures:
     jitter_mean_ms: float
     jitter_highest_ms: float
     jitter_last_ms: float | None = None  # tshark's table has none
+    jitter_mean_with_repeats_ms: float | None = None  # as if a packet that comes twice were two
 
 
 _ROW = re.compile(
@@ -133,21 +135,29 @@ def livemos_figures(capture: Path, port: int, payload_types: Mapping[int, str]) 
     """The same of livemos' own session, which is asked after each packet as tshark asks itself."""
     sessions: dict[int, RtpSession] = {}
     running: dict[int, list[float]] = {}
+    with_repeats: dict[int, tuple[InterarrivalJitter, list[float]]] = {}
+    mapped = PayloadMap(dict(payload_types))
     for seconds, payload in _datagrams(capture, port):
         if kind_of(payload) is not DatagramKind.RTP:
             continue
         packet = parse(payload)
-        session = sessions.setdefault(packet.ssrc, RtpSession(payload_map=PayloadMap(dict(payload_types))))
+        session = sessions.setdefault(packet.ssrc, RtpSession(payload_map=mapped))
         session.push(packet, seconds)
         running.setdefault(packet.ssrc, []).append(1_000 * (session.statistics().rfc_jitter_seconds or 0.0))
+        jitter, values = with_repeats.setdefault(packet.ssrc, (InterarrivalJitter(), []))
+        encoding = mapped.encoding_of(packet.payload_type)
+        assert encoding is not None, f"payload type {packet.payload_type} is not described"
+        jitter.heard(packet.timestamp, seconds, encoding.clock_rate_hz)
+        values.append(1_000 * jitter.seconds)
     return [
         StreamFigures(
             ssrc,
             session.statistics().received_packets or 0,
             session.statistics().lost_packets or 0,
-            float(np.mean(running[ssrc])),
+            float(np.mean(running[ssrc][1:])),  # the first packet has none
             max(running[ssrc]),
             running[ssrc][-1],
+            float(np.mean(with_repeats[ssrc][1][1:])),
         )
         for ssrc, session in sessions.items()
     ]
@@ -156,10 +166,11 @@ def livemos_figures(capture: Path, port: int, payload_types: Mapping[int, str]) 
 def _datagrams(capture: Path, port: int) -> Iterator[tuple[float, bytes]]:
     """(seconds since the first frame, payload) of every datagram to `port`."""
     with capture.open("rb") as file:
-        decapsulator, first = Decapsulator(Counter()), None
+        first = None
         for frame in CaptureReader(file):
             first = frame.nanoseconds if first is None else first
             seconds = (frame.nanoseconds - first) / 1e9
-            datagram = decapsulator.open(frame.link_type, frame.data, seconds)
+            # a fresh one each time: kept, it would take a repeated packet for a mirror's copy
+            datagram = Decapsulator(Counter()).open(frame.link_type, frame.data, seconds)
             if datagram is not None and datagram.destination.port == port:
                 yield seconds, bytes(datagram.payload)

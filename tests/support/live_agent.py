@@ -16,8 +16,6 @@ from programs import Program, free_port
 
 from livemos.proto.quality.v1 import quality_pb2, quality_pb2_grpc
 
-_STALLED = quality_pb2.EVENT_KIND_MEDIA_STALLED
-
 
 class LiveAgent:
     """`with LiveAgent("--payload-type", "111=opus/48000/2") as agent:` hears RTP on 127.0.0.1:`agent.port`.
@@ -70,8 +68,9 @@ class LiveAgent:
     def events(self) -> list[Any]:
         return [message.event for message in self._messages if message.WhichOneof("message") == "event"]
 
-    def event_kinds(self) -> set[str]:
-        return {quality_pb2.EventKind.Name(event.kind).removeprefix("EVENT_KIND_") for event in self.events()}
+    def stalled(self) -> set[str]:
+        """Streams that have stalled at least once."""
+        return {event.source_id for event in self.events() if event.kind == quality_pb2.EVENT_KIND_MEDIA_STALLED}
 
     def sources(self) -> list[Any]:
         """What the agent says of its streams now."""
@@ -79,12 +78,23 @@ class LiveAgent:
 
     def only_source(self) -> Any:
         """The one stream there is, once its sender has stopped and all it sent is scored."""
-        self.wait_for(lambda: any(event.kind == _STALLED for event in self.events()), timeout_seconds=15)
-        (source,) = self.sources()
+        source = self._at_rest()
         due = max(0, int(2 * source.heard_duration.ToTimedelta().total_seconds() + 1e-6) - 1)
         self.wait_for(lambda: len(self.segments()) >= due)
         (source,) = self.sources()
         return source
+
+    def _at_rest(self, attempts: int = 60) -> Any:
+        """Stalled, and still the same a third of a second later: a sender of bursts stalls in the middle of a call."""
+        pause, before = threading.Event(), None
+        for _ in range(attempts):
+            self.wait_for(self.stalled, timeout_seconds=15)
+            (source,) = self.sources()
+            if source.state == quality_pb2.SOURCE_STATE_STALLED and before == source.media:
+                return source
+            before = source.media
+            pause.wait(0.35)
+        raise AssertionError("the stream never came to rest")
 
     def level_difference_db(self, clip: Path, *, aligned: bool) -> float:
         """Energy of the scored seconds against the clip's. aligned: the stream begins with the clip and may end early.
