@@ -134,9 +134,10 @@ def simulation(
     if out is not None:
         files = judgement.files_of(result)
         write_report(out, files, judgement.sections_of(result, files), Scorer(bundle).model)
-    shown = ("name", "clips", "pearson", "pearson_low", "pearson_high", "rmse", "bias", "inside_90")
+    shown = ("group", "name", "clips", "pearson", "bias", "inside_90")
     rows = [row for row in result.clips if row["column"] == "mos"]
-    print_rows(rows, figures.FIGURE_COLUMNS, output_format, "MOS of held-out clips against their labels", shown)
+    title = "MOS of held-out clips against their labels"
+    print_rows(rows, figures.FIGURE_COLUMNS, output_format, title, shown, ("pearson",))
 
 
 @app.command()
@@ -160,8 +161,8 @@ def languages(
     if out is not None:
         files = evaluation.language_files(rows)
         write_report(out, files, evaluation.language_sections(rows), scorer.model)
-    shown = tuple(name for name in LANGUAGE_COLUMNS if name not in ("held_out_clips", "unset"))
-    print_rows(rows, LANGUAGE_COLUMNS, output_format, "clean speech by language", shown)
+    shown = ("language", "clips", "speakers", "livemos", "distill_mos", "difference", "beside_all")
+    print_rows(rows, LANGUAGE_COLUMNS, output_format, "clean speech by language", shown, ("beside_all",))
 
 
 @app.command(name="all")
@@ -206,7 +207,7 @@ def everything(
         *evaluation.language_sections(spoken),
     ]
     write_report(out, files, sections, listener.scorer.model, small=True)
-    shown = ("where", "figure", "wanted", "got", "met")
+    shown = ("where", "wanted", "got", "met")
     print_rows(asked, goals.GOAL_COLUMNS, output_format, "what was asked for, and what it does", shown)
 
 
@@ -276,6 +277,7 @@ def _print_damaged(damaged: Robustness, asked: Format | None) -> None:
     from livemos.training.evaluation.scored import DIMENSIONS
 
     console = Console()
-    shown = ("damage", "mos", "mos_low", "mos_high", *DIMENSIONS[1:])
-    show_rows(damaged.ladder, shown, "clean, then mean change", console)
+    show_rows(damaged.ladder, ("damage", *DIMENSIONS), "clean, then mean change", console)
+    shown = ("damage", "mos", "worst_second", "lowered_ratio")
+    show_rows(damaged.ladder, shown, "MOS with its 95 % interval, the lowest second, clips lowered", console, ("mos",))
     show_rows(damaged.presence, PRESENCE_COLUMNS, "what must and must not be scored", console)

@@ -138,11 +138,14 @@ def show(rows: Sequence[Row], title: str, console: Console) -> None:
         console.print(table)
 
 
-def show_rows(rows: Sequence[Row], columns: Sequence[str], title: str, console: Console) -> None:
-    """Any rows as a table of two decimals."""
+def show_rows(
+    rows: Sequence[Row], columns: Sequence[str], title: str, console: Console, intervals: Sequence[str] = ()
+) -> None:
+    """Any rows as a table of two decimals, headings in lines of one word; `intervals`: figures with their brackets."""
     table = Table(title=f"\n{title}", title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 0))
     for place, column in enumerate(columns):
-        table.add_column(column, justify="right" if place else "left", no_wrap=True)
+        heading = column.replace("_", "\n")
+        table.add_column(heading, justify="right" if place else "left", no_wrap=True, vertical="bottom")
     for row in rows:
-        table.add_row(*(number(row.get(name)) for name in columns))
+        table.add_row(*(with_interval(row, name) if name in intervals else number(row.get(name)) for name in columns))
     console.print(table)

@@ -46,11 +46,16 @@ def write_report(
 
 
 def print_rows(
-    rows: Sequence[Row], columns: Sequence[str], asked: Format | None, title: str, shown: Sequence[str] = ()
+    rows: Sequence[Row],
+    columns: Sequence[str],
+    asked: Format | None,
+    title: str,
+    shown: Sequence[str] = (),
+    intervals: Sequence[str] = (),
 ) -> None:
-    """All columns for programs; for people `shown` of them, or all."""
+    """All columns for programs; for people `shown` of them, those of `intervals` with their brackets."""
     output_format = chosen(asked)
     if output_format is Format.TABLE:
-        show_rows(rows, shown or columns, title, Console())
+        show_rows(rows, shown or columns, title, Console(), intervals)
     else:
         sys.stdout.write(csv_text(rows, columns) if output_format is Format.CSV else jsonl_text(rows))

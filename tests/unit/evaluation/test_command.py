@@ -14,6 +14,8 @@ from typer.testing import CliRunner
 
 from livemos.agent.errors import ConfigError
 from livemos.training.evaluation.command import app
+from livemos.training.evaluation.formats import Format
+from livemos.training.evaluation.printing import print_rows
 from livemos.training.evaluation.report import Section, html
 
 
@@ -129,3 +131,18 @@ def test_the_report_escapes_what_it_is_given() -> None:
     """Names of files and conditions come from elsewhere."""
     page = html("<b>", ["a & b"], [Section(title="x<y", note="", headings=("h",), rows=(("<i>",),))])
     assert "<i>" not in page and "&lt;i&gt;" in page and "x&lt;y" in page and "a &amp; b" in page
+
+
+def test_tables_for_people_keep_their_figures_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    """Headings may be folded, figures and intervals may not."""
+    row = {"group": "unseen", "name": "noise of kitchen20", "clips": 47, "inside_90": 1.0, "bias": -0.15}
+    row |= {"pearson": -0.5312, "pearson_low": -0.98, "pearson_high": -0.05}
+    print_rows(
+        [row], tuple(row), Format.TABLE, "t", ("group", "name", "clips", "pearson", "bias", "inside_90"), ("pearson",)
+    )
+    printed = capsys.readouterr().out
+    assert "-0.53 (-0.98..-0.05)" in printed and "…" not in printed and "inside" in printed
+    print_rows([row], ("name", "pearson"), Format.CSV, "t")
+    assert capsys.readouterr().out == "name,pearson\nnoise of kitchen20,-0.5312\n"
+    print_rows([row], ("name", "pearson"), Format.JSONL, "t")
+    assert json.loads(capsys.readouterr().out)["clips"] == 47

@@ -64,7 +64,7 @@ def groups(heldout: Heldout, repositories: Mapping[str, str]) -> Iterator[tuple[
     yield "unseen", "none of these", spoken & ~unseen
     cause = np.array([DAMAGES[kind].cause if kind else "" for kind in ladder])
     for name in CAUSES:
-        yield "cause of the ladder", name, cause == name
+        yield "cause", name, cause == name
     for name in sorted(set(ladder[spoken].tolist())):
         yield "ladder", name, ladder == name
 
