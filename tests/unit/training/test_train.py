@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from livemos.agent.errors import ConfigError
@@ -106,6 +107,34 @@ def test_the_loss_falls_within_a_few_steps(recipe: Recipe, place: Path) -> None:
     losses = [curve[step]["total"] for step in sorted(curve)]
     assert sorted(curve) == list(range(1, recipe.steps + 1))
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:3])
+    assert [step for step in sorted(curve) if "likelihood" in curve[step]] == list(range(17, 25))  # the last third
+
+
+class Observer(Callback):
+    """Weights and rate of learning after each step."""
+
+    def __init__(self) -> None:
+        self.weights: list[Tensor] = []
+        self.rates: list[float] = []
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *step: Any) -> None:
+        self.weights.append(pl_module.get_parameter("model.score.0.weight").detach().clone())
+        self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+
+def test_the_model_is_the_average_of_the_steps_along_one_cycle(recipe: Recipe, place: Path) -> None:
+    """The last step alone is noisy; and a rate that does not fall to nothing never settles."""
+    observer = Observer()
+    model, _ = run(recipe, place, callbacks=[observer])
+    average = observer.weights[0]
+    for count, weights in enumerate(observer.weights[1:], start=1):
+        kept = min(recipe.average_decay, (1 + count) / (10 + count))
+        average = kept * average + (1 - kept) * weights
+    torch.testing.assert_close(model["score.0.weight"], average, atol=1e-6, rtol=1e-5)
+    assert len(observer.rates) == recipe.steps
+    assert max(observer.rates) == pytest.approx(recipe.peak_learning_rate, rel=0.01)
+    assert observer.rates.index(max(observer.rates)) < recipe.steps / 4
+    assert observer.rates[-1] < 0.01 * recipe.peak_learning_rate
 
 
 def test_the_same_seed_gives_the_same_checkpoint_with_any_number_of_loaders(recipe: Recipe, place: Path) -> None:
@@ -118,6 +147,7 @@ def test_the_same_seed_gives_the_same_checkpoint_with_any_number_of_loaders(reci
     assert not torch.equal(weights["score.0.weight"], other["score.0.weight"])
 
 
+@pytest.mark.timeout(150)  # another process imports torch
 def test_a_run_killed_at_any_moment_goes_on_with_the_same_curve(
     recipe: Recipe, place: Path, process: Callable[[Recipe, Machine], subprocess.Popen[str]]
 ) -> None:
