@@ -161,6 +161,12 @@ def test_a_dimension_that_moves_for_its_cause_alone_shows_so_in_the_matrix(judge
     rows = list(dimensions.matrix_rows(table, 50))
     fall = {(row["dimension"], row["cause"]): row["fall"] for row in rows if row["pairs"]}
     assert fall["noisiness", "noise"] == pytest.approx(2.5) and fall["noisiness", "loss"] == pytest.approx(0.0)
+    by_hand: list[dict[str, object]] = [
+        {"dimension": "loudness", "cause": cause, "fall": fall}
+        for cause, fall in (("level", 1.0), ("noise", 0.1), ("loss", 1.2), ("band", 0.3), ("codec", None))
+    ]
+    (loudness,) = dimensions.own_against_others(by_hand)
+    assert (loudness["largest_other"], loudness["others_move_less"]) == ("loss", False)
     verdict = {row["dimension"]: row for row in dimensions.own_against_others(rows)}
     assert verdict["noisiness"]["others_move_less"] is True
     assert verdict["discontinuity"]["others_move_less"] is False
