@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from programs import Program
 
 from livemos.agent.clock import SystemClock
 from livemos.agent.sources.file import read_audio
@@ -144,7 +146,14 @@ def test_gstreamer_rtpbin_sends_rtcp_beside_its_media(require: Callable[..., Non
         f"rtp.send_rtcp_src_0 ! udpsink host=127.0.0.1 port={source.port} sync=false async=false"
     )
     try:
-        send(["gst-launch-1.0", "-q", *pipeline.split()])
+        # not waited for: the end of the file sometimes never leaves rtpbin's RTCP pad, and the program stays
+        with Program(["gst-launch-1.0", "-q", *pipeline.split()]):
+            sink.wait_for(lambda: bool(sink.streams) and sink.streams[0].seconds() > 2.99, timeout_seconds=15)
+            pause = threading.Event()
+            for _ in range(100):  # the first report comes when rtpbin draws it, at the latest with its goodbye
+                if source.statistics().get("sender_reports"):
+                    break
+                pause.wait(0.05)
     finally:
         source.stop()
     (stream,) = sink.streams

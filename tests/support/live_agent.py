@@ -84,8 +84,8 @@ class LiveAgent:
         (source,) = self.sources()
         return source
 
-    def _at_rest(self, attempts: int = 60) -> Any:
-        """Stalled, and still the same a third of a second later: a sender of bursts stalls in the middle of a call."""
+    def _at_rest(self, attempts: int = 40) -> Any:
+        """Stalled, and the same a little later: a sender of bursts stalls in the middle of a call."""
         pause, before = threading.Event(), None
         for _ in range(attempts):
             self.wait_for(self.stalled, timeout_seconds=15)
@@ -93,7 +93,7 @@ class LiveAgent:
             if source.state == quality_pb2.SOURCE_STATE_STALLED and before == source.media:
                 return source
             before = source.media
-            pause.wait(0.35)
+            pause.wait(0.7)
         raise AssertionError("the stream never came to rest")
 
     def level_difference_db(self, clip: Path, *, aligned: bool) -> float:
