@@ -102,6 +102,8 @@ class RtpSourceSettings(_SourceSettings):
     ] = Field("AES_CM_128_HMAC_SHA1_80", description="suite of srtp_key")
     srtp_key: SecretStr | None = Field(None, description="base64 of master key and salt, as SDES writes it")
     srtp_roc: int = Field(0, ge=0, lt=2**32, description="the senders' roll-over counter when listening begins")
+    receive_workers: int = Field(1, ge=1, le=32, description="threads that share the port, each SSRC to one (Linux)")
+    receive_buffer_bytes: int = Field(8 << 20, ge=1, le=1 << 30, description="of each socket, as the system allows")
 
     @model_validator(mode="after")
     def _has_a_port(self) -> Self:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +16,16 @@ class Caps:
     source_packets_per_second: int = 1_000  # 2.5 ms packets are 400 a second
     source_bytes_per_second: int = 1_000_000
     datagram_bytes: int = 9_000
+
+    def shared_by(self, workers: int) -> Caps:
+        """Of one of `workers` that share the port; what is of a sender or a datagram stays as it is."""
+        return replace(
+            self,
+            sources=-(-self.sources // workers),
+            new_ssrcs_per_second=-(-self.new_ssrcs_per_second // workers),
+            packets_per_second=-(-self.packets_per_second // workers),
+            bytes_per_second=-(-self.bytes_per_second // workers),
+        )
 
 
 class Budget:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from recording import RecordingSink
 
 from livemos.agent.clock import SystemClock
 from livemos.agent.codecs import make_encoder
@@ -234,3 +235,47 @@ def test_a_multicast_description_is_refused_and_not_silently_deaf(sink: Any, tmp
 def test_every_kind_of_source_is_registered() -> None:
     """Settings name these."""
     assert set(SOURCES) == {"rtp", "pcap", "microphone", "file", "stdin"}
+
+
+def test_workers_share_a_port_and_each_hears_whole_streams() -> None:
+    """A stream cut in two would be two streams with half of the packets lost each."""
+    sink = RecordingSink()
+    with (
+        listening(sink, receive_workers=3) as (source, send),
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other,
+    ):
+        other.connect(("127.0.0.1", source.port))
+        for n in range(60):
+            for ssrc in range(12):
+                # half of the calls from another address: the kernel's own choice goes by addresses
+                (send if ssrc % 2 else other.send)(pcmu(n, ssrc=ssrc))
+            other.send(bytes([0x80, 201, 0, 1]) + (n % 12).to_bytes(4))
+        sink.wait_for(lambda: len(sink.streams) == 12 and all(each.seconds() > 1.19 for each in sink.streams))
+        heard = [port.counts["received_packets"] for port in source._ports]
+    assert heard == [260, 260, 260]  # 240 packets and 20 reports each: SSRC modulo 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [({"addresses": "learn_once"}, "different senders"), ({"group": "239.1.2.3", "interface": "lo"}, "every packet")],
+    ids=["learn_once", "group"],
+)
+def test_what_workers_cannot_share_is_refused_with_what_to_do(settings: dict[str, str], why: str) -> None:
+    """Two workers that both learn a first sender, or both hear a group, would give wrong streams."""
+    with pytest.raises(SourceError, match=f"{why}.*receive_workers = 1"):
+        listening(RecordingSink(), receive_workers=2, **settings).__enter__()
+
+
+def test_workers_do_not_take_half_of_another_programs_port() -> None:
+    """Sockets that share a port do not notice a second agent: its operator would see half of the streams."""
+    with listening(RecordingSink(), receive_workers=2) as (source, _):
+        second = RtpSource(
+            name="two",
+            host="127.0.0.1",
+            port=source.port,
+            receive_workers=2,
+            sink=RecordingSink(),
+            clock=SystemClock(),
+        )
+        with pytest.raises(SourceError, match="in use"):
+            second.start()
