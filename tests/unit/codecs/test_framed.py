@@ -26,6 +26,8 @@ FORMATS = {  # file: encoding, least likeness to what was encoded
     "amr-wb-efficient": ("AMR-WB/16000", 0.9),
     "gsm": ("GSM/8000", 0.93),
     "speex-8000": ("speex/8000", 0.8),
+    "speex-8000-low": ("speex/8000", 0.8),
+    "speex-8000-middle": ("speex/8000", 0.8),
     "speex-16000": ("speex/16000", 0.8),
     "speex-32000": ("speex/32000", 0.8),
     "g729": ("G729/8000", 0.8),

@@ -33,20 +33,22 @@ def test_a_run_of_packets_leaves_the_same_network_mos_as_packet_by_packet(pcmu: 
     """The fast way of the socket must not show another number than the replay of its capture."""
 
     one, many = Listener(), Listener()
-    lossy = [pcmu(number) for number in range(300) if number % 10 != 5]
-    for listener in (one, many):
-        listener.hear(lossy)
-    arrivals = [6.0 + 0.02 * n for n in range(400)]
-    one.hear((pcmu(300 + n) for n in range(10)), start=6.0)
-    many.hear((pcmu(300 + n) for n in range(10)), start=6.0)
     payload = np.frombuffer(pcmu(0).payload, np.uint8)
-    for begin in range(10, 400, 65):
-        part = arrivals[begin : begin + 65]
-        for n, arrival in enumerate(part):
-            one.session.push(pcmu(300 + begin + n), arrival)
+    for begin in range(0, 1_000, 100):
+        alone = range(begin + (begin > 0), begin + 30)  # the first of every hundred is lost
+        together = range(begin + 30, begin + 100)
+        for listener in (one, many):
+            listener.hear((pcmu(number) for number in alone), start=0.02 * alone[0])
+        for number in together:
+            one.session.push(pcmu(number), 0.02 * number)
         assert many.session.steady() is not None
-        many.session.push_run(PacketRun(payloads=np.tile(payload, (len(part), 1)), arrivals=part))
-        assert one.session.statistics() == many.session.statistics()
+        arrivals = [0.02 * number for number in together]
+        many.session.push_run(PacketRun(payloads=np.tile(payload, (len(together), 1)), arrivals=arrivals))
+        mine, theirs = one.session.statistics(), many.session.statistics()
+        assert mine.recent_network_mos == theirs.recent_network_mos
+        assert (mine.network_mos, mine.lost_packets) == (theirs.network_mos, theirs.lost_packets)
+    assert mine.lost_packets == 9
+    assert mine.recent_network_mos is not None and mine.recent_network_mos < 4.4
 
 
 def test_a_capture_loss_withholds_the_network_mos_and_begins_it_anew(pcmu: PacketMaker) -> None:
