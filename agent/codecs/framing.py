@@ -53,6 +53,8 @@ def split_amr(payload: bytes, *, wide: bool, octet_aligned: bool) -> list[Frame]
         position += 8 * octets if octet_aligned else count
         head = kind << 3 | quality << 2
         frames.append(Frame(bytes([head]) + body.to_bytes(octets), speech=kind < speech))
+    if total - position >= 8:  # more than padding: the table was read in the wrong place
+        raise CodecError(f"an AMR payload of {len(payload)} bytes holds more than its frames; check octet-align")
     return frames
 
 
@@ -135,5 +137,5 @@ def _number(bits: np.ndarray, begin: int, count: int) -> int:
 
 def _pieces(payload: bytes, size: int, name: str) -> list[Frame]:
     if len(payload) % size:
-        raise CodecError(f"a {name} payload is frames of {size} bytes, got {len(payload)} bytes")
+        raise CodecError(f"a payload of {name} is frames of {size} bytes, got {len(payload)} bytes")
     return [Frame(payload[begin : begin + size]) for begin in range(0, len(payload), size)]

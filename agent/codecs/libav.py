@@ -112,7 +112,7 @@ class FramedDecoder(MemorylessPayload):
     def _frames(self, payload: bytes) -> Sequence[Frame]:
         frames = self._split(payload)
         if not frames:
-            raise CodecError(f"a {self._name} payload of {len(payload)} bytes holds no frame")
+            raise CodecError(f"a payload of {self._name} with {len(payload)} bytes holds no frame")
         return frames
 
     def _decode_frame(self, context: AudioCodecContext, frame: Frame) -> Samples:
@@ -124,12 +124,14 @@ class FramedDecoder(MemorylessPayload):
         except (av.FFmpegError, ValueError) as error:
             if not frame.speech:
                 return np.zeros(wanted, np.float32)
-            raise CodecError(f"FFmpeg refused a {self._name} frame of {len(frame.octets)} bytes: {error}") from error
+            raise CodecError(
+                f"FFmpeg refused a frame of {self._name} with {len(frame.octets)} bytes: {error}"
+            ) from error
         decoded = np.concatenate(parts) if parts else np.zeros(0, np.float32)
         if decoded.size != wanted:
             if not frame.speech:
                 return np.zeros(wanted, np.float32)
-            raise CodecError(f"a {self._name} frame gave {decoded.size} samples, not {wanted}")
+            raise CodecError(f"a frame of {self._name} gave {decoded.size} samples, not {wanted}")
         return decoded
 
 

@@ -115,6 +115,7 @@ def test_a_lost_packet_of_theirs_is_concealed_as_any() -> None:
         ("speex/8000", b"\x38" + bytes(3), "ends inside a frame"),
         ("iLBC/8000", bytes(37), "50 bytes"),
         ("AMR/8000", b"", "ends inside a frame"),
+        ("AMR/8000;octet-align=1", b"\xf0\x44" + bytes(6), "more than its frames"),
         ("speex/8000", b"", "holds no frame"),
     ],
 )
@@ -124,6 +125,27 @@ def test_what_its_format_cannot_be_is_refused(encoding: str, payload: bytes, pro
         make_decoder(encoding).decode(payload)
 
 
+@pytest.mark.parametrize(
+    "encoding", [*sorted({encoding for encoding, _ in FORMATS.values()}), "iLBC/8000", "iLBC/8000;mode=20"]
+)
+def test_any_octets_are_audio_of_the_length_that_was_said_or_refused(encoding: str) -> None:
+    """The receive thread lives through whatever comes under a number: nothing but CodecError leaves a decoder."""
+    rng, decoder, heard = np.random.default_rng(11), make_decoder(encoding), 0
+    for _ in range(300):
+        size = int(rng.choice([2, 10, 20, 33, 38, 50, 66, int(rng.integers(0, 80))]))
+        octets = rng.integers(0, 256, size, np.uint8)
+        octets[::33] = octets[::33] & 15 | 0xD0  # so that some pass for GSM
+        payload = octets.tobytes()
+        try:
+            samples, audio = decoder.packet_samples(payload), decoder.decode(payload)
+        except CodecError:
+            continue
+        assert len(audio) == samples
+        assert np.abs(audio).max() <= 1.0
+        heard += 1
+    assert heard > 10
+
+
 def test_ilbc_is_timed_by_its_mode_and_answers_in_both() -> None:
     """No encoder was at hand: that the decoder starts in each mode and keeps the clock is all that is shown."""
     for encoding, octets, samples in (("iLBC/8000", 50, 240), ("iLBC/8000", 38, 160), ("iLBC/8000;mode=20", 76, 320)):
@@ -131,7 +153,7 @@ def test_ilbc_is_timed_by_its_mode_and_answers_in_both() -> None:
         payload = np.random.default_rng(3).integers(0, 256, octets, np.uint8)
         payload[octets - 1 :] &= 0xFE  # the last bit of a frame is zero
         payload[37::38] &= 0xFE
-        assert decoder.packet_samples(payload.tobytes()) == samples
+        assert decoder.packet_samples(payload.tobytes()) == samples == len(decoder.decode(payload.tobytes()))
     with pytest.raises(CodecError, match="20 or 30"):
         make_decoder("iLBC/8000;mode=25")
 
