@@ -22,7 +22,9 @@ WARPS, BLOCK_T, BLOCK_D = 4, 32, 64
 # in the order of the kernel's parameters; inputs, numbers, output, as TensorRT wants them
 NUMBERS = ("frames", "channels", "h_stride_b", "h_stride_t", "e_stride_b", "e_stride_t")
 TYPES = {
-    **{"h_ptr": "*fp32", "e_ptr": "*fp32", "lengths_ptr": "*i32"},
+    "h_ptr": "*fp32",
+    "e_ptr": "*fp32",
+    "lengths_ptr": "*i32",
     **dict.fromkeys(NUMBERS, "i32"),
     "out_ptr": "*fp32",
 }

@@ -16,7 +16,7 @@ from livemos.kernels.asp.reference import asp_reference
 from livemos.kernels.benchmarks.asp_agreement import measure
 from livemos.kernels.benchmarks.asp_cases import awkward_cases
 from livemos.kernels.operators import attentive_stats_pool, describe_dispatch
-from livemos.training.models import conformer
+from livemos.training.models import base, conformer
 
 # other types change loads and stores alone: one case of each kind of score, padding and offset answers for them
 IN_EVERY_TYPE = {
@@ -58,14 +58,14 @@ def print_poisoned_outputs() -> None:
 
 def gradients_of_a_step(pool: object) -> tuple[float, dict[str, torch.Tensor]]:
     """Loss and gradients of one step of the default model on noise, with `pool` in place of the operator."""
-    before, conformer.attentive_stats_pool = conformer.attentive_stats_pool, pool
+    before, base.attentive_stats_pool = base.attentive_stats_pool, pool
     try:
         torch.manual_seed(3)
         model = conformer.SpeechQualityConformer(conformer.ConformerSize(dropout=0.0), torch.zeros(64), torch.ones(64))
         loss = model(torch.randn(4, 98, 64)).square().mean()
         loss.backward()
     finally:
-        conformer.attentive_stats_pool = before
+        base.attentive_stats_pool = before
     return float(loss.detach()), {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
 

@@ -11,6 +11,8 @@ import pytest
 
 Rows = list[dict[str, Any]]
 
+pytestmark = pytest.mark.timeout(300)  # of waiting for a process, on a machine that others use
+
 RESULTS = ("mean", "deviation", "to_frames", "to_scores")
 # exp(score - peak) is off by 6e-8 times the spread of the scores, and where one frame has nearly all the weight the
 # deviation, which divides the gradient, is made of the others
@@ -21,10 +23,10 @@ GRADIENT_LIMITS = {"fp32": 1e-6, "fp16": 6e-4, "bf16": 1e-2}
 
 
 @pytest.fixture(scope="module")
-def rows(rows_of: Callable[..., Rows]) -> Rows:
+def rows(rows_of: Callable[[str], Rows]) -> Rows:
     """What interpreted_asp.py found; the interpreter has to be on before a kernel is imported."""
     pytest.importorskip("triton", reason="triton is not installed")
-    return rows_of("interpreted_asp.py", TRITON_INTERPRET="1")
+    return rows_of("interpreted_asp")
 
 
 @pytest.mark.parametrize("dtype", ["fp32", "fp16", "bf16"])
