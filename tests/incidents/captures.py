@@ -76,7 +76,7 @@ def quarter_rate_g722() -> CaptureWriter:
 
 
 def robotic(seconds: float = 14.0) -> CaptureWriter:
-    """Half the frames were lost before a gateway, which repeated the last one; what it sends loses nothing."""
+    """Six frames in ten were lost before a gateway, which repeated the last one; what it sends loses nothing."""
     writer = CaptureWriter()
     far, gateway = make_encoder("PCMU/8000"), make_decoder("PCMU/8000", concealment="repeat")
     audio = narrow(speech(seconds))
@@ -84,7 +84,7 @@ def robotic(seconds: float = 14.0) -> CaptureWriter:
     heard = []
     for begin in range(0, len(audio) - 159, 160):
         payload = far.encode(audio[begin : begin + 160])
-        heard.append(gateway.conceal(160) if rng.random() < 0.5 else gateway.decode(payload))
+        heard.append(gateway.conceal(160) if rng.random() < 0.6 else gateway.decode(payload))
     Call(writer, "PCMU/8000", 0).send(np.concatenate(heard), 0.0)
     return writer
 
