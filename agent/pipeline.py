@@ -201,7 +201,9 @@ class Pipeline:
                 self._stopping.wait(self._batches.wait_seconds)
             self._due.clear()
             while not (self._stopping.is_set() and not self._drain) and self._score_due():
-                pass
+                if 0 < len(self._due_ids) < self._batches.largest_batch and not self._stopping.is_set():
+                    self._due.set()  # the rest waits for company: a call of few costs nearly as much as one of many
+                    break
             self._retire()
             if self._stopping.is_set():
                 return

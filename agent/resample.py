@@ -87,9 +87,13 @@ class StreamResampler:
         ready: list[Samples] = []
         while True:
             try:
-                ready.append(cast("AudioFrame", exit_.pull()).to_ndarray()[0])
+                pulled = cast("AudioFrame", exit_.pull())
             except (av.BlockingIOError, av.EOFError):
                 break
+            # a view, which keeps its frame alive: PyAV's own copy costs as much as the resampling
+            ready.append(np.frombuffer(pulled.planes[0], np.float32, pulled.samples))
+        if len(ready) == 1:
+            return ready[0]
         return np.concatenate(ready) if ready else np.zeros(0, np.float32)
 
     def _build(self) -> tuple[Graph, FilterContext, FilterContext]:

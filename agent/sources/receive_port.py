@@ -22,7 +22,7 @@ from livemos.agent.thread_names import show_name
 
 _DRAIN_BATCHES = 8  # read before time is looked at again
 _SWEEP_SECONDS = 0.05  # how often silence is noticed, and a stop
-_GATHER_SECONDS = 0.008  # between two readings while datagrams come; so late may a gap be given up
+_GATHER_SECONDS = 0.012  # between two readings while datagrams come; so late may a gap be given up
 
 
 class ReceivePort:
