@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -62,14 +63,29 @@ def engine(
     if not sizes or min(sizes) < 1:
         raise ConfigError(f"--batches {batches}: give whole numbers with commas, for example 1,16")
     names = [name.strip() for name in engines.split(",") if name.strip()]
-    if core is not None and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {core})
     loaded = load_bundle(bundle)
-    rows = measure(load_engines(names, loaded), loaded, sizes, seconds)
+    with _pinned(core):
+        rows = measure(load_engines(names, loaded), loaded, sizes, seconds)
     if results is not None:
         for row in rows:
             append_results(results, "engine", row)
     print_rows(rows, COLUMNS, choose_format(output_format))
+
+
+@contextmanager
+def _pinned(core: int | None) -> Iterator[None]:
+    """This process, and the threads it starts meanwhile, on one core. Raises ConfigError where there is none such."""
+    if core is None or not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    if core not in before:
+        raise ConfigError(f"--core {core}: this process may run on {', '.join(map(str, sorted(before)))}")
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def load_engines(names: Sequence[str], bundle: Bundle) -> dict[str, Engine]:
