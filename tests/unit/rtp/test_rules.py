@@ -667,7 +667,7 @@ def test_rule_23_cut_packets_give_numbers_and_no_score_and_a_cut_file_gives_what
             writer.add(pcmu(number), 0.02 * number)
     stream = writer.replay(tmp_path / "snap.pcap", snaplen=128).only()
     assert (stream.seconds, stream.statistics.received_packets, stream.statistics.lost_packets) == (0, 49, 1)
-    assert stream.states[-1][0] is StreamState.UNDESCRIBED
+    assert stream.states[-1] == (StreamState.UNDESCRIBED, Reason.CUT)
     assert events(stream.events, EventKind.CAPTURE_LOSS) == [EventKind.CAPTURE_LOSS]
     port = writer.replay(tmp_path / "torn.pcap", cut_bytes=50)
     assert port.counts["truncated_files"] == 1
