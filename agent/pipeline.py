@@ -126,6 +126,7 @@ class Pipeline:
         self._metrics = metrics
         self._bank = RingBank(streams)
         self._rolling = RollingBank(streams, causes=scorer.gives_causes)
+        scorer.share_frames(streams)
         self._unix_offset_seconds = clock.unix() - clock.monotonic()
         self._entries: dict[str, _Entry] = {}
         self._due_ids: deque[str] = deque()  # streams with a segment due, the longest waiting first; some named twice
@@ -216,15 +217,15 @@ class Pipeline:
         due = [entry.stream.take(out) for entry, out in zip(batch, self._segments, strict=False)]
         self._due_ids.extend(entry.stream.description.source_id for entry in batch if entry.stream.due())
         concealed = np.array([segment.concealed_ratio for segment in due], np.float32)
+        rows = np.array([entry.stream.row for entry in batch], np.intp)
+        indices = np.array([segment.segment_index if segment.whole else -1 for segment in due], np.intp)
         with self._metrics.scoring_seconds.time():
-            scores = self._scorer.score(self._segments[: len(batch)], concealed)
+            scores = self._scorer.score(self._segments[: len(batch)], concealed, (rows, indices))
         for row, segment in enumerate(due):
             if not segment.whole:
                 scores.reasons[row] = Reason.OVERLOADED
                 scores.values[row] = np.nan
-        windows = self._rolling.push(
-            np.array([entry.stream.row for entry in batch], np.intp), scores.values, scores.reasons, scores.causes
-        )
+        windows = self._rolling.push(rows, scores.values, scores.reasons, scores.causes)
         payloads: list[FeedPayload] = []
         for row, (entry, segment) in enumerate(zip(batch, due, strict=True)):
             payloads += self._payloads(entry, segment, scores, row, windows[row])

@@ -91,7 +91,7 @@ class StreamResampler:
             except (av.BlockingIOError, av.EOFError):
                 break
             # a view, which keeps its frame alive: PyAV's own copy costs as much as the resampling
-            ready.append(np.frombuffer(pulled.planes[0], np.float32, pulled.samples))
+            ready.append(np.frombuffer(cast("bytes", pulled.planes[0]), np.float32, pulled.samples))
         if len(ready) == 1:
             return ready[0]
         return np.concatenate(ready) if ready else np.zeros(0, np.float32)

@@ -14,6 +14,7 @@ from livemos.agent.engine.base import Engine
 from livemos.agent.errors import EngineError
 from livemos.agent.reasons import Reason
 from livemos.agent.records import ModelDescription, Samples
+from livemos.agent.shared_frames import Indices, SharedFrames
 
 Float32 = npt.NDArray[np.float32]
 
@@ -62,6 +63,7 @@ class SegmentScorer:
             self._columns += [manifest.column(name) for name in CAUSE_OUTPUTS]
         self._minimum = np.array([output.minimum for output in limits], np.float32)
         self._maximum = np.array([output.maximum for output in limits], np.float32)
+        self._shared: SharedFrames | None = None
         self._minimum_speech_ratio = manifest.gate.minimum_speech_ratio
         self.model = ModelDescription(
             name=manifest.name,
@@ -83,8 +85,28 @@ class SegmentScorer:
         if failure is not None:
             raise EngineError(failure)
 
-    def score(self, segments: Samples, concealed_ratio: Float32) -> SegmentScores:
+    def _features(self, segments: Samples, asked: Indices, places: tuple[Indices, Indices] | None) -> Float32:
+        if self._shared is None or places is None:
+            return self._log_mel(segments)
+        rows, indices = places
+        return self._shared(segments, rows[asked], indices[asked])
+
+    def share_frames(self, streams: int) -> None:
+        """From now on `score` may be told which stream a segment is of, a number below `streams`."""
+        self._shared = SharedFrames(
+            self._log_mel,
+            streams=streams,
+            segment_samples=self.model.segment_samples,
+            stride_samples=self.model.stride_samples,
+        )
+
+    def score(
+        self, segments: Samples, concealed_ratio: Float32, places: tuple[Indices, Indices] | None = None
+    ) -> SegmentScores:
         """Scores of segments (B, 16000) float32, of each of which `concealed_ratio` (B,) was made up by the receiver.
+
+        places: streams (B,), none twice, and the segments' indices in them (B,), -1 where samples are missing; what
+        two successive segments share is then computed once. Needs `share_frames`.
 
         Never raises for what it hears; an engine that fails gives MODEL_ERROR for its segments and `failure`.
         """
@@ -95,8 +117,11 @@ class SegmentScorer:
         causes = np.full((len(segments), len(CAUSE_OUTPUTS)), np.nan, np.float32)
         asked = np.array([row for row, reason in enumerate(reasons) if reason is None], np.intp)
         failure = None
+        if self._shared is not None and places is not None and len(asked) < len(segments):
+            self._shared.forget(np.delete(places[0], asked))
         if len(asked):
-            features = self._log_mel(segments if len(asked) == len(segments) else segments[asked])
+            chosen = segments if len(asked) == len(segments) else segments[asked]
+            features = self._features(chosen, asked, places)
             bandwidth[asked] = gate.bandwidth_hz(features, self._log_mel)
             try:
                 outputs = self._engine.score(features)[:, self._columns]

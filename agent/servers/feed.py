@@ -26,6 +26,7 @@ LABELS = 16
 HEARTBEAT_SECONDS = (0.5, 5.0, 60.0)  # least, default, most
 LARGEST_BATCH_UPDATES = 1_000
 _KEPT_MESSAGES = 2_048
+_GATHER_SECONDS = 0.01  # between two messages to a subscriber that takes batches
 MINIMUM_INTERVAL_SECONDS = 3_600.0  # the longest that may be asked for
 
 
@@ -115,6 +116,9 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
                 yield messages[0]
             else:
                 yield pb.SubscribeResponse(batch=pb.Batch(updates=messages))
+            if most > 1:
+                # what comes meanwhile shares a message, and nobody has to be woken for it
+                await asyncio.sleep(_GATHER_SECONDS)
 
     def _message_of(self, update: FeedItem | Gap) -> pb.SubscribeResponse:
         """Made once for all subscribers, as long as they are near each other."""

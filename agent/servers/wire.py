@@ -107,7 +107,7 @@ def _set_fields(message: Message, names: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _fields(record: object, names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: getattr(record, name) for name in names}  # None leaves a field unset
+    return {name: value for name in names if (value := getattr(record, name)) is not None}
 
 
 def _reason_number(reason: Reason | None) -> Any:
