@@ -16,7 +16,9 @@ app = typer.Typer(
 def export(
     checkpoint: Annotated[Path | None, typer.Option(help="model.pt of a finished training run.")] = None,
     out: Annotated[Path | None, typer.Option(help="The bundle to write, NAME.livemos.")] = None,
-    check: Annotated[Path | None, typer.Option(help="A bundle to check instead: hashes, format and parity.")] = None,
+    check: Annotated[
+        Path | None, typer.Option(help="A bundle to check instead: hashes, format, parity; prints its card.")
+    ] = None,
     plans: Annotated[
         Path | None, typer.Option(help="A bundle to build TensorRT plans of instead; needs no GPU for tensorrt-rtx.")
     ] = None,
@@ -41,6 +43,7 @@ def export(
         typer.echo(f"{check}: {bundle.manifest.model_id} is sound; against the trained network on this machine:")
         for each in differences:
             typer.echo(f"  {each.precision:5} {each.rms_mos:.1e} MOS (RMS), {each.max_mos:.1e} at most")
+        typer.echo("\n" + bundle.files.get("MODEL_CARD.md", b"").decode())
         return
     if plans is not None:
         _build_plans(plans, toolkit, plan_folder)

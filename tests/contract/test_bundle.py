@@ -64,6 +64,15 @@ def test_the_shipped_bundle_reproduces_its_recorded_outputs() -> None:
     np.testing.assert_allclose(silence[0], recorded["outputs"]["silence"], atol=recorded["limit"])
 
 
+def test_a_bundle_of_one_graph_runs_and_a_graph_it_lacks_is_refused(parts: dict[str, bytes], tmp_path: Path) -> None:
+    """Bundles from before there were other precisions stay good; asking one for int8 is a clear mistake."""
+    bundle = load_bundle(write(tmp_path / "old.livemos", edited(parts, lambda manifest: manifest.pop("graphs", None))))
+    assert bundle.manifest.graph_files() == {"fp32": GRAPH}
+    assert bundle.graph_of("fp32") == bundle.graph
+    with pytest.raises(BundleError, match=r"old\.livemos: it has no int8 graph, only fp32"):
+        bundle.graph_of("int8")
+
+
 def test_a_folder_is_read_like_a_file(parts: dict[str, bytes], tmp_path: Path) -> None:
     """People unpack a bundle to look into it, and point the agent at what they see."""
     for name, content in parts.items():
@@ -97,6 +106,18 @@ def test_a_missing_file_is_named(parts: dict[str, bytes], tmp_path: Path, name: 
         (lambda manifest: manifest.update(segment_samples=32_000), "32000"),
         (lambda manifest: manifest["outputs"].pop(0), "mos"),
         (lambda manifest: manifest.update(model_id="livemos-first-0.1-000000000000"), "model_id"),
+        (
+            lambda manifest: manifest.update(
+                graphs=[{"file": "model.fp16.onnx.old", "precision": "fp16", "rms_mos": 0.0, "max_mos": 0.0}]
+            ),
+            "not among the files",
+        ),
+        (
+            lambda manifest: manifest.update(
+                graphs=[{"file": GRAPH, "precision": "fp8", "rms_mos": 0.0, "max_mos": 0.0}]
+            ),
+            "graphs",
+        ),
         (lambda manifest: manifest["gate"].update(minimum_speech_ratio=2.0), "gate"),
     ],
 )

@@ -166,6 +166,7 @@ def test_the_command_exports_and_checks(model: SpeechQualityConformer, tmp_path:
     assert checked.exit_code == 0
     assert "is sound" in checked.output
     assert "fp16" in checked.output
+    assert "## Limits" in checked.output  # the card
     assert "int8" not in checked.output  # without --calibration there is none, and the command says so
     assert "no int8 graph" in made.output
     assert CliRunner().invoke(app, []).exit_code == 2
