@@ -107,6 +107,14 @@ def test_the_cause_of_the_newest_segment_has_a_column_where_the_model_gives_caus
     assert "cause" not in drawn(meter_with(segment("mic", 2.0), rolling("mic")), width=200)
 
 
+@pytest.mark.parametrize("width", [80, 96, 106, 120, 140])
+def test_the_cause_costs_no_number_its_digits(width: int) -> None:
+    """A column that is squeezed in would cut the last ones off, level and loss."""
+    bridge = "bridge-north/192.168.100.200:54321/0xdeadbeef"
+    meter = meter_with(segment(bridge, 2.0, cause=Cause.ECHO_OR_TALKER), rolling(bridge))
+    assert "2.0 2.0 2.0 2.0 echo/talk  -26   2.5" in line_of(drawn(meter, width=width), "bridge")
+
+
 def test_a_dead_stream_shows_no_cause() -> None:
     """Yesterday's echo beside a call that has ended would be looked for."""
     updates = [segment("s", 2.0, cause=Cause.LOSS), rolling("s"), event("s", EventKind.SOURCE_ENDED)]
