@@ -16,7 +16,7 @@ class DamagedLine:
 
     lost_ratio and repeated_ratio are of the datagrams, each decided alone; delay_seconds is the mean of an
     exponential delay cut at five times its mean, so that a packet in five overtakes when it is near the packet
-    interval. The first and last packets of a stream pass, so that what was lost can be counted by its neighbours:
+    interval. The first and last packets of a stream pass at once, so that all agree on where it begins and ends:
     `lost_numbers` are the sequence numbers that never left. With all three at 0 it only gives the sender an address.
     """
 
@@ -77,15 +77,21 @@ class DamagedLine:
                 continue
             if sender == self._to:  # what the far end sends back goes nowhere
                 continue
+            if 192 <= datagram[1] <= 223:  # RTCP (RFC 5761) is neither damaged nor counted
+                self._socket.sendto(datagram, self._to)
+                continue
             for copy in range(self._copies(datagram, count)):
-                delay = self._delay_seconds * min(self._random.expovariate(1.0), 5.0)
+                delay = self._delay_seconds * min(self._random.expovariate(1.0), 5.0) if self._bad(count) else 0.0
                 heapq.heappush(waiting, (time.monotonic() + delay, 2 * count + copy, datagram))
             count += 1
+
+    def _bad(self, count: int) -> bool:
+        return 5 <= count <= self._last_packet
 
     def _copies(self, datagram: bytes, count: int) -> int:
         """How often this datagram goes on: 0, 1 or 2 times."""
         lot = self._random.random()
-        if not 5 <= count <= self._last_packet:
+        if not self._bad(count):
             lot = 1.0
         if lot < self._lost_ratio:
             self.lost_numbers.append(int.from_bytes(datagram[2:4], "big"))
