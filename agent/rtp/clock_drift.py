@@ -5,6 +5,7 @@ A packet can be late but never early, so the least delayed packet of each second
 
 from __future__ import annotations
 
+import bisect
 from collections import deque
 from collections.abc import Sequence
 
@@ -38,14 +39,18 @@ class ClockDrift:
 
     def heard_run(self, media_seconds: Sequence[float], arrivals: Sequence[float]) -> None:
         """As `heard` for each pair."""
-        if self._bin is None or arrivals[-1] >= self._bin_end_seconds:
-            for media, arrival in zip(media_seconds, arrivals, strict=True):
-                self.heard(media, arrival)
-            return
-        transits = [arrival - media for media, arrival in zip(media_seconds, arrivals, strict=True)]
-        least = min(transits)
-        if least < self._bin[1]:
-            self._bin = arrivals[transits.index(least)], least
+        begin = 0
+        while begin < len(arrivals):
+            if self._bin is None or arrivals[begin] >= self._bin_end_seconds:
+                self.heard(media_seconds[begin], arrivals[begin])
+                begin += 1
+                continue
+            end = bisect.bisect_left(arrivals, self._bin_end_seconds, begin)
+            transits = [arrivals[n] - media_seconds[n] for n in range(begin, end)]
+            least = min(transits)
+            if least < self._bin[1]:
+                self._bin = arrivals[begin + transits.index(least)], least
+            begin = end
 
     def reset(self) -> None:
         """The sender's clock was set anew."""

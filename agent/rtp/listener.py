@@ -47,6 +47,7 @@ class Listener:
         self._reorder_wait_seconds = reorder_wait_seconds
         self._waiting: dict[int, tuple[Placed, float]] = {}  # by extended number: with its media position
         self._next: int | None = None  # extended number that is played next
+        self._played_seconds = float("-inf")  # when the newest block was
         self._cut_seconds = 0.0  # still to be left out
 
     def begin(self, extended: int) -> None:
@@ -87,10 +88,12 @@ class Listener:
         assert self._next is not None
         self._next += len(run.arrivals)
         block = self.timeline.play_run(run)
+        self._played_seconds = run.arrivals[-1]
         media_seconds = len(block.samples) // len(run.arrivals) / block.sample_rate_hz
-        if not self.rate.heard_inside(media_seconds, run.arrivals):
-            for arrival in run.arrivals:
-                self._note_rate(0.0, media_seconds, arrival)
+        rest = run.arrivals
+        while rest := rest[self.rate.heard_inside(media_seconds, rest) :]:
+            self._note_rate(0.0, media_seconds, rest[0])  # ends a window, or begins the first
+            rest = rest[1:]
         return block
 
     def offer(self, placed: Placed) -> None:
@@ -129,6 +132,7 @@ class Listener:
         blocks: list[AudioBlock] = []
         if self.playout is None:
             blocks = self._play_in_order(now_seconds)
+            self._played_seconds = now_seconds
         while len(self._waiting) > MAX_WAITING_PACKETS:
             blocks += self._give_up_one_gap(now_seconds)
         self._watch_played(blocks)
@@ -138,7 +142,9 @@ class Listener:
         """What has fallen due by now: gaps are given up, held packets played."""
         blocks: list[AudioBlock] = []
         while (due := self.next_due_seconds) is not None and due <= now_seconds:
-            blocks += self._give_up_one_gap(due)
+            # a packet on probation may be due before what was played last, and a buffer that shrinks plays earlier
+            self._played_seconds = max(due, self._played_seconds)
+            blocks += self._give_up_one_gap(self._played_seconds)
         self._watch_played(blocks)
         return blocks
 

@@ -6,6 +6,7 @@ only the sum of what was played tells.
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Sequence
 
 from livemos.agent.records import EventKind
@@ -45,13 +46,14 @@ class MediaRate:
         self._media_seconds += media_seconds
         return event
 
-    def heard_inside(self, media_seconds: float, arrivals: Sequence[float]) -> bool:
-        """As `heard(0, media_seconds, ...)` for each arrival; False, and nothing done, where a window ends between."""
-        if self._start_seconds is None or arrivals[-1] - self._start_seconds >= WINDOW_SECONDS:
-            return False
-        for _ in arrivals:
+    def heard_inside(self, media_seconds: float, arrivals: Sequence[float]) -> int:
+        """As `heard(0, media_seconds, ...)` for the arrivals before the window's end; how many those are."""
+        if self._start_seconds is None:
+            return 0
+        inside = bisect.bisect_left(arrivals, WINDOW_SECONDS, key=lambda arrival: arrival - self._start_seconds)
+        for _ in range(inside):
             self._media_seconds += media_seconds
-        return True
+        return inside
 
     def interrupted(self) -> None:
         """A stall, a restart or an announced pause: what was measured so far says nothing."""

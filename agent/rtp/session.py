@@ -177,11 +177,13 @@ class RtpSession:
         self._jitter.heard_run(first, ticks, arrivals, rate_hz)
         self._drift.heard_run([(self._drift_ticks + ticks * n) / rate_hz for n in range(1, count + 1)], arrivals)
         self._drift_ticks += ticks * count
-        self._last_audio = replace(
-            last,
+        self._last_audio = Packet(
+            payload_type=last.payload_type,
             sequence_number=self._sequence.highest_number,
             timestamp=last.timestamp + ticks * count & 0xFFFF_FFFF,
+            ssrc=last.ssrc,
             marker=False,
+            payload=b"",  # only the header is compared
         )
         self._drift_last = self._sequence.highest, self._last_audio.timestamp
         block = self._first.play_run(run)

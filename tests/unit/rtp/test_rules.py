@@ -6,6 +6,7 @@ Expected values come from the RFC or from arithmetic in the test, never from wha
 from __future__ import annotations
 
 import base64
+import re
 import socket
 import struct
 from collections import Counter
@@ -810,3 +811,12 @@ def test_rule_25_only_a_sane_sender_report_sets_the_wall_clock() -> None:
     assert parse_compound(signed) == [
         RemoteReport(reporter=9, ssrc=1, fraction_lost_ratio=0.25, cumulative_lost=-1, jitter_ticks=268_435_456)
     ]
+
+
+def test_the_page_names_every_test_of_a_rule() -> None:
+    """docs/rtp.md is where an operator looks up what is promised; a promise without its test is none."""
+    root = Path(__file__).parents[3]
+    mine = set(re.findall(r"^def test_rule_(\d\d_\w+)", Path(__file__).read_text(encoding="utf-8"), re.MULTILINE))
+    named = set(re.findall(r"`(\d\d_\w+)`", (root / "docs" / "rtp.md").read_text(encoding="utf-8")))
+    assert named == mine
+    assert {name[:2] for name in mine} == {f"{rule:02d}" for rule in range(1, 26)}
