@@ -48,9 +48,10 @@ class MediaRate:
 
     def heard_inside(self, media_seconds: float, arrivals: Sequence[float]) -> int:
         """As `heard(0, media_seconds, ...)` for the arrivals before the window's end; how many those are."""
-        if self._start_seconds is None:
+        start = self._start_seconds
+        if start is None:
             return 0
-        inside = bisect.bisect_left(arrivals, WINDOW_SECONDS, key=lambda arrival: arrival - self._start_seconds)
+        inside = bisect.bisect_left(arrivals, WINDOW_SECONDS, key=lambda arrival: arrival - start)
         for _ in range(inside):
             self._media_seconds += media_seconds
         return inside

@@ -50,13 +50,16 @@ ENCRYPTED = Unreadable(
 CUT = Unreadable(Reason.CUT, EventKind.CAPTURE_LOSS, "the capture cut its packets (snaplen); capture them whole: -s 0")
 
 
+_NOTHING = MediaStatistics()
+
+
 class _Voice:
     """What one listener profile of a stream hears: its stream in the sink."""
 
     def __init__(self, description: StreamDescription, index: int) -> None:
         self.description = description
         self.index = index  # of the session's profiles
-        self.earlier = MediaStatistics()  # sums over earlier generations
+        self.earlier = _NOTHING  # sums over earlier generations
         self.writer: StreamWriter | None = None
         self.lazy: LazyWriter | None = None  # the same, where it can say what it waits for
         self.state = StreamState.WAITING
@@ -65,6 +68,8 @@ class _Voice:
     def statistics(self, session: RtpSession) -> MediaStatistics:
         """Counts of all generations; jitter, drift, codec and network MOS of the one that speaks."""
         now, before = session.statistics(self.index), self.earlier
+        if before is _NOTHING:
+            return now
         sums: dict[str, Any] = {name: (getattr(now, name) or 0) + (getattr(before, name) or 0) for name in _COUNTS}
         return replace(now, **sums)
 
