@@ -112,6 +112,7 @@ def test_the_same_inputs_reuse_a_plan_and_any_changed_one_builds(tmp_path: Path,
     assert cache.get_or_build(GRAPH, replace(SETTINGS, **change), build, rebuild=REBUILD)[1]
     assert cache.get_or_build("cd" * 32, SETTINGS, build, rebuild=REBUILD)[1]
     assert len(builds) == 3
+    assert cache.path(GRAPH, replace(SETTINGS, **change)) != cache.path(GRAPH, SETTINGS) != cache.path("cd", SETTINGS)
 
 
 def test_a_truncated_plan_in_the_cache_is_built_again(tmp_path: Path) -> None:
@@ -137,18 +138,24 @@ def test_a_build_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 
 RACER = """
-import sys
+import sys, time
 from pathlib import Path
 from livemos.agent.engine.plans import PlanCache, PlanSettings
-folder = Path(sys.argv[1])
+folder, own, racers = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 settings = PlanSettings(runtime="r", version="1", precision="fp16", compute_capabilities=("8.0",), buckets=(1, 16))
 def build():
     with (folder / "builds").open("a") as file:
         file.write("built\\n")
+    until = time.monotonic() + 0.05  # a build takes a while: the others arrive meanwhile
+    while time.monotonic() < until:
+        pass
     return bytes(range(256)) * 4_000
 print("ready", flush=True)
 sys.stdin.readline()
-for turn in range(20):
+for turn in range(5):
+    (folder / f"arrived.{turn}.{own}").touch()
+    while len(list(folder.glob(f"arrived.{turn}.*"))) < racers:
+        pass
     PlanCache(folder / str(turn)).get_or_build("ab" * 32, settings, build, rebuild="again")
 """
 
@@ -157,19 +164,26 @@ def test_processes_that_start_at_once_build_each_plan_once_and_whole(tmp_path: P
     """Two agents start on one machine after every reboot."""
     racers = [
         subprocess.Popen(
-            [sys.executable, "-c", RACER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", RACER, str(tmp_path), str(own), "3"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
-        for _ in range(3)
+        for own in range(3)
     ]
     for racer in racers:
         assert racer.stdout is not None
         assert racer.stdout.readline() == "ready\n"
     for racer in racers:
-        racer.communicate("go\n", timeout=30)
+        assert racer.stdin is not None
+        racer.stdin.write("go\n")
+        racer.stdin.flush()
+    for racer in racers:
+        racer.communicate(timeout=50)
         assert racer.returncode == 0
-    assert (tmp_path / "builds").read_text() == "built\n" * 20
+    assert (tmp_path / "builds").read_text() == "built\n" * 5
     settings = replace(SETTINGS, runtime="r", version="1", compute_capabilities=("8.0",))
-    for turn in range(20):
+    for turn in range(5):
         (path,) = (tmp_path / str(turn)).glob("*.plan")
         assert read_plan(path, GRAPH, settings, device="8.0", rebuild="") == bytes(range(256)) * 4_000
         assert not list((tmp_path / str(turn)).glob(".*"))  # no partial files stay
