@@ -272,6 +272,8 @@ def test_a_share_of_the_worst_windows_is_that_share() -> None:
     mos, weight = np.array([[4.0, 1.0, 3.0, 2.0]]), np.ones((1, 4))
     assert pooling.RULES["worst half"](mos, weight, weight)[0] == pytest.approx(1.5)
     assert pooling.RULES["worst quarter"](mos, weight, weight)[0] == pytest.approx(1.0)
+    weight[0, 1] = 3.0  # more than a quarter of all speech lies in the worst window: it is the quarter
+    assert pooling.RULES["worst quarter"](mos, weight, weight)[0] == pytest.approx(1.0)
     weight[0, 1] = 0.0
     assert pooling.RULES["minimum"](mos, weight, weight)[0] == pytest.approx(2.0)
 
