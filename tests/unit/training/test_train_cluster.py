@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import pickle
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +22,26 @@ needs_ray = pytest.mark.skipif(
     "LIVEMOS_TEST_RAY" not in os.environ or importlib.util.find_spec("ray") is None,
     reason="starts a Ray cluster: set LIVEMOS_TEST_RAY=1, with the extra [cluster] installed",
 )
+
+
+# a process of its own: Ray leaves its servers to the end of the process that started them
+PROCESS = """
+import pickle, sys
+from pathlib import Path
+from livemos.training.cluster import on_ray
+from livemos.training.tables import build
+job = pickle.loads(Path(sys.argv[1]).read_bytes())
+print("finished", list(build(job, spread=on_ray("local", workers=1))))
+"""
+
+
+def label_on_ray(job: TableJob, folder: Path) -> str:
+    """The last line that the process says."""
+    (folder / "job.pickle").write_bytes(pickle.dumps(job))
+    command = [sys.executable, "-c", PROCESS, "job.pickle"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1]
 
 
 @pytest.fixture
@@ -44,21 +66,25 @@ def assert_same_shard(folder: Path, other: Path) -> None:
 
 
 @needs_ray
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(260)
 def test_a_cluster_gives_the_shards_of_one_process_and_only_those_that_are_missing(
     job: TableJob, work: Path, tmp_path: Path
 ) -> None:
     """More machines must change the time that labelling takes, and nothing else."""
-    on_one_core = on_ray("local", workers=1)
-    assert list(build(job, spread=on_one_core)) == [1]
+    assert label_on_ray(job, tmp_path) == "finished [1]"
     assert_same_shard(job.folder, work / "train")
     assert not list(tmp_path.rglob("*.partial"))
-    assert list(build(job, spread=on_one_core)) == []  # nothing is missing: no cluster is asked
     table = part_path(job.folder, 0, "table").stat().st_mtime_ns
     part_path(job.folder, 0, "pesq").unlink()
-    assert list(build(job, spread=on_one_core)) == [1]
+    assert label_on_ray(job, tmp_path) == "finished [1]"
     assert part_path(job.folder, 0, "table").stat().st_mtime_ns == table
     assert_same_shard(job.folder, work / "train")
+
+
+def test_a_finished_table_asks_no_cluster(work: Path, data_folder: Path) -> None:
+    """`livemos train all` passes here each time; servers for nothing would cost seconds."""
+    finished = TableJob(data=data_folder, folder=work / "train", split="train", seed=1, families=10)
+    assert list(build(finished, spread=on_ray("no cluster has this address"))) == []
 
 
 def test_a_worker_with_other_recordings_refuses(job: TableJob, data_folder: Path, tmp_path: Path) -> None:
