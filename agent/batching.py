@@ -24,9 +24,10 @@ class BatchPlan:
     wait_seconds: float = _SHORTEST_WAIT_SECONDS
 
 
-def plan_batches(costs: Mapping[int, float]) -> BatchPlan:
+def plan_batches(costs: Mapping[int, float], *, around_seconds: float = 0.0) -> BatchPlan:
     """The plan for an engine whose call of n segments takes costs[n] seconds. ValueError without a cost.
 
+    around_seconds: what each call costs besides, whatever its size: windows, publishing, waking subscribers.
     The smallest batch that is nearly as cheap a segment as the cheapest, among those that end soon. Segments are
     gathered for as long as one such call takes: no engine is idle for longer than it works, and what a wait can add to
     a score's delay is what a busy engine adds anyway.
@@ -37,8 +38,9 @@ def plan_batches(costs: Mapping[int, float]) -> BatchPlan:
     if not quick:
         smallest = min(costs)
         return BatchPlan(largest_batch=smallest, wait_seconds=_SHORTEST_WAIT_SECONDS)
-    best = min(cost / size for size, cost in quick.items())
-    largest = min(size for size, cost in quick.items() if cost / size <= best * _WORTH_WAITING_RATIO)
+    shares = {size: (cost + around_seconds) / size for size, cost in quick.items()}
+    best = min(shares.values())
+    largest = min(size for size, share in shares.items() if share <= best * _WORTH_WAITING_RATIO)
     wait = min(max(quick[largest], _SHORTEST_WAIT_SECONDS), _LONGEST_WAIT_SECONDS)
     return BatchPlan(largest_batch=largest, wait_seconds=wait)
 

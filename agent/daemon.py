@@ -17,7 +17,7 @@ from livemos.agent.engine.base import Engine
 from livemos.agent.errors import SourceError
 from livemos.agent.hub import Hub
 from livemos.agent.metrics import Metrics
-from livemos.agent.pipeline import Pipeline
+from livemos.agent.pipeline import AROUND_CALL_SECONDS, Pipeline
 from livemos.agent.records import ModelDescription
 from livemos.agent.scorer import Scorer
 from livemos.agent.segment_scorer import SegmentScorer
@@ -35,7 +35,8 @@ def _measured(engine: Engine, bundle: Bundle, streams: int) -> BatchPlan:
     engine.warm_up()
     features = bundle.manifest.features.build()
     shape = (features.frames(bundle.manifest.segment_samples), features.mel_bands)
-    return plan_batches(measure_costs(engine.score, shape, time.monotonic, largest=streams))
+    costs = measure_costs(engine.score, shape, time.monotonic, largest=streams)
+    return plan_batches(costs, around_seconds=AROUND_CALL_SECONDS)
 
 
 class Agent:

@@ -25,6 +25,7 @@ from livemos.agent.reasons import Reason
 from livemos.agent.records import (
     SAMPLE_RATE_HZ,
     SEGMENT_SAMPLES,
+    STRIDE_SECONDS,
     AudioBlock,
     EventKind,
     FeedPayload,
@@ -44,6 +45,8 @@ from livemos.agent.segmenter import start_of
 from livemos.agent.stream import DueSegment, Stream
 from livemos.agent.thread_names import show_name
 
+AROUND_CALL_SECONDS = 5e-4  # what a batch costs here beside its engine call, whatever its size (docs/rtp.md, Load)
+_LONGEST_GATHER_SECONDS = 0.03
 _IDLE_SECONDS = 0.25
 _JOIN_SECONDS = 5.0
 _FAILURE_EVENT_SECONDS = 10.0  # a failing engine is one event per stream and interval, not one per segment
@@ -199,7 +202,7 @@ class Pipeline:
         while True:
             self._due.wait(_IDLE_SECONDS)
             if self._due.is_set() and not self._stopping.is_set():
-                self._stopping.wait(self._batches.wait_seconds)
+                self._stopping.wait(self._gather_seconds())
             self._due.clear()
             while not (self._stopping.is_set() and not self._drain) and self._score_due():
                 if 0 < len(self._due_ids) < self._batches.largest_batch and not self._stopping.is_set():
@@ -208,6 +211,11 @@ class Pipeline:
             self._retire()
             if self._stopping.is_set():
                 return
+
+    def _gather_seconds(self) -> float:
+        """The plan's wait, or longer where so many streams are open that a full batch comes together soon."""
+        full_seconds = self._batches.largest_batch * STRIDE_SECONDS / max(1, self._bank.in_use())
+        return max(self._batches.wait_seconds, full_seconds if full_seconds <= _LONGEST_GATHER_SECONDS else 0.0)
 
     def _score_due(self) -> bool:
         """Score one batch of due segments, at most one of each stream; False when nothing was due."""

@@ -28,6 +28,13 @@ def test_a_gpu_gets_large_batches_and_waits_as_long_as_one_takes() -> None:
     assert plan_batches(slower) == BatchPlan(largest_batch=256, wait_seconds=pytest.approx(0.0286))
 
 
+def test_what_a_call_costs_around_the_engine_asks_for_larger_batches() -> None:
+    """An engine that is as cheap alone would be asked a segment at a time, and the core spent on the asking."""
+    costs = {1: 0.35e-3, 4: 1.35e-3, 16: 5.2e-3, 64: 20.8e-3}
+    assert plan_batches(costs).largest_batch == 1
+    assert plan_batches(costs, around_seconds=5e-4).largest_batch == 16
+
+
 def test_a_batch_that_takes_too_long_is_never_chosen() -> None:
     """Whatever falls due during a call waits for its end."""
     assert plan_batches({1: 0.09, 4: 0.11, 16: 0.12}).largest_batch == 1
