@@ -22,7 +22,7 @@ from programs import Program, free_port
 
 from livemos.proto.quality.v1 import quality_pb2
 
-pytestmark = pytest.mark.senders
+pytestmark = [pytest.mark.senders, pytest.mark.timeout(180)]  # a busy machine takes a while to load the model
 OPUS = {111: "opus/48000/2"}
 GOOD = "gstreamer1.0-plugins-good"
 PCMU, PCMA, G722 = {0: "PCMU/8000"}, {8: "PCMA/8000"}, {9: "G722/8000"}

@@ -34,7 +34,7 @@ class LiveAgent:
     def __enter__(self) -> Self:
         self._program.__enter__()
         try:
-            ready = self._program.wait_for_line(r"gRPC on [\w.]+:(\d+)")
+            ready = self._program.wait_for_line(r"gRPC on [\w.]+:(\d+)", timeout_seconds=60)
             self._channel = grpc.insecure_channel(f"127.0.0.1:{ready[1]}", options=[("grpc.enable_http_proxy", 0)])
             self._stub: Any = quality_pb2_grpc.QualityServiceStub(self._channel)
             self._call = self._stub.Subscribe(quality_pb2.SubscribeRequest(), wait_for_ready=True, timeout=120)
