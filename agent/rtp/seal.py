@@ -21,6 +21,7 @@ SUITES: dict[str, tuple[str, int]] = {  # pylibsrtp's profile, octets of master 
     "AEAD_AES_256_GCM": ("SRTP_PROFILE_AEAD_AES_256_GCM", 44),
 }
 _TAG_BYTES = {"AES_CM_128_HMAC_SHA1_80": 10, "AES_CM_128_HMAC_SHA1_32": 4}  # behind the MKI; with GCM nothing is
+_CONTROL_TAG_BYTES = 10  # of RTCP in either suite (RFC 4568 section 6.2)
 _LONGEST_MKI_BYTES = 128  # RFC 4568 section 6.1
 _STEP = 0x7000  # libsrtp follows an index that grows by less than 2**15 at once
 REPLAY_WINDOW_PACKETS = 1_024
@@ -65,24 +66,37 @@ class Unsealer:
             raise MissingExtraError("run", "srtp", "pylibsrtp") from None
         self._key = key
         self._sessions: dict[int, Any] = {}
+        self._control: dict[int, Any] = {}  # of RTCP, which has an index of its own
 
     def unseal(self, datagram: bytes, ssrc: int) -> bytes:
         """The plain RTP datagram. Raises SealError; a failed packet changes no state."""
         known = self._sessions.get(ssrc)
         session = self._session(ssrc, int.from_bytes(datagram[2:4])) if known is None else known
         try:
-            plain: bytes = session.unprotect(self._without_mki(datagram))
+            plain: bytes = session.unprotect(self._without_mki(datagram, _TAG_BYTES.get(self._key.suite, 0)))
         except (self._srtp.Error, ValueError) as error:
             raise SealError(f"not authenticated: {error}") from error
         self._sessions[ssrc] = session
         return plain
 
-    def _without_mki(self, datagram: bytes) -> bytes:
+    def unseal_control(self, datagram: bytes) -> bytes:
+        """The plain compound RTCP packet. Raises SealError; the far side's reports have another key (RFC 4568, 6.1)."""
+        ssrc = int.from_bytes(datagram[4:8])
+        session = self._control.get(ssrc) or self._srtp.Session(self._policy(self._srtp.Policy.SSRC_SPECIFIC, ssrc))
+        tag_bytes = _CONTROL_TAG_BYTES if self._key.suite in _TAG_BYTES else 0
+        try:
+            plain: bytes = session.unprotect_rtcp(self._without_mki(datagram, tag_bytes))
+        except (self._srtp.Error, ValueError) as error:
+            raise SealError(f"RTCP not authenticated: {error}") from error
+        self._control[ssrc] = session
+        return plain
+
+    def _without_mki(self, datagram: bytes, tag_bytes: int) -> bytes:
         """It is not authenticated (RFC 3711 section 3.1), so that the rest is a sealed packet as any."""
         mki = self._key.mki
         if not mki:
             return datagram
-        end = len(datagram) - _TAG_BYTES.get(self._key.suite, 0)
+        end = len(datagram) - tag_bytes
         if datagram[end - len(mki) : end] != mki:
             raise ValueError("its MKI names another key")
         return datagram[: end - len(mki)] + datagram[end:]
@@ -90,6 +104,7 @@ class Unsealer:
     def forget(self, ssrc: int) -> None:
         """The stream has ended."""
         self._sessions.pop(ssrc, None)
+        self._control.pop(ssrc, None)
 
     def _session(self, ssrc: int, first_number: int) -> Any:
         session = self._srtp.Session(self._policy(self._srtp.Policy.SSRC_SPECIFIC, ssrc))

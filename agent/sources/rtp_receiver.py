@@ -258,8 +258,11 @@ class RtpReceiver:
 
     def _hear_rtcp(self, datagram: memoryview | bytes, local: Transport) -> None:
         if self._unsealer is not None:
-            self._counts["rtcp_undecryptable_packets"] += 1  # SRTCP is not opened: no number of it is believed
-            return
+            try:
+                datagram = self._unsealer.unseal_control(bytes(datagram))
+            except SealError:
+                self._counts["rtcp_undecryptable_packets"] += 1  # no number of it is believed
+                return
         try:
             reports = parse_compound(datagram)
         except RtcpError:

@@ -737,6 +737,25 @@ def test_rule_24_sealed_packets_open_over_the_wrap_and_a_wrong_key_is_told(suite
 
 
 @pytest.mark.parametrize("suite", SUITES)
+def test_rule_24_sealed_reports_open_with_the_senders_key_alone(suite: str) -> None:
+    """A sender report under the same key sets the wall clock; one under another key is counted and not believed."""
+    import pylibsrtp
+
+    name, size = SUITES[suite]
+    master = bytes(range(size))
+    port = Port(unsealer=Unsealer(SrtpKey(suite, master)))
+    for datagram in sealed(suite, master, range(50)):
+        port.send_bytes(datagram)
+    ntp = round(1_700_000_000 + NTP_TO_UNIX_SECONDS)
+    report = struct.pack("!BBHIIIIII", 0x80, 200, 6, 0x1234, ntp, 0, 0, 50, 8_000)
+    profile = getattr(pylibsrtp.Policy, name)
+    for key in (master, bytes(size)):
+        policy = pylibsrtp.Policy(key=key, ssrc_type=pylibsrtp.Policy.SSRC_ANY_OUTBOUND, srtp_profile=profile)
+        port.send_bytes(pylibsrtp.Session(policy).protect_rtcp(report))
+    assert (port.counts["sender_reports"], port.counts["rtcp_undecryptable_packets"]) == (1, 1)
+
+
+@pytest.mark.parametrize("suite", SUITES)
 def test_rule_24_a_key_with_an_mki_opens_what_bears_it(suite: str) -> None:
     """SDES names keys: `|2^20|66051:4` is 00 01 02 03 in every packet, behind the payload and before the tag."""
     import pylibsrtp
@@ -753,6 +772,9 @@ def test_rule_24_a_key_with_an_mki_opens_what_bears_it(suite: str) -> None:
         sealed = sender.protect(build(pcmu(number)))
         at = len(sealed) - tag
         assert unsealer.unseal(sealed[:at] + key.mki + sealed[at:], 0x1234) == build(pcmu(number))
+    report = sender.protect_rtcp(struct.pack("!BBHIIIIII", 0x80, 200, 6, 0x1234, 1, 0, 0, 50, 8_000))
+    end = len(report) - (10 if tag else 0)  # RFC 4568 section 6.2.2: 80 bits also with SHA1_32
+    assert unsealer.unseal_control(report[:end] + key.mki + report[end:])[:2] == b"\x80\xc8"
     with pytest.raises(SealError, match="another key"):
         unsealer.unseal(sealed[:at] + b"\x00\x01\x02\x04" + sealed[at:], 0x1234)
     with pytest.raises(SdpError, match="does not fit"):
