@@ -175,6 +175,9 @@ class RtpStream:
         """Notice silence, report statistics."""
         if self._first.writer is None:
             return
+        for voice in self._voices[1:]:
+            if blocks := self._session.take_blocks(voice.index):  # played while no packet came
+                self._pass_on(voice, blocks, now)
         stall_seconds = max(SHORTEST_STALL_SECONDS, STALL_PACKETS * self._session.packet_seconds, self._burst_seconds)
         silent = self.silent_seconds(now) > stall_seconds and not self._session.quiet
         if silent and self._first.state is not StreamState.STALLED:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
+from rtp_traffic import Port
 
-from livemos.agent.records import AudioBlock
+from livemos.agent.records import AudioBlock, EventKind
 from livemos.agent.rtp.packet import Packet
 from livemos.agent.rtp.payload_map import PayloadMap
 from livemos.agent.rtp.session import RtpSession
@@ -158,6 +159,21 @@ def test_every_profile_of_a_session_hears_the_same_packets(pcmu: PacketMaker) ->
     assert {session.statistics(index).received_packets for index in range(3)} == {300}
     seconds = {name: sum(len(block.samples) for block in blocks) / 8_000 for name, blocks in heard.items()}
     assert seconds == {"ideal": 6.0, "fixed50": 6.0, "fixed200": 6.0}
+
+
+def test_a_buffer_is_played_to_its_end_when_nothing_comes_any_more(pcmu: PacketMaker) -> None:
+    """The last 200 ms of a call that stalls are heard, and not kept for a packet that may never come."""
+    port = Port(profiles=("ideal", "fixed200"))
+    port.send(*(pcmu(number) for number in range(100)))
+    port.wait(0.5)
+    first, second = port.streams
+    assert (first.source_id, second.source_id) == ("desk/00001234", "desk/00001234@fixed200")
+    assert (first.seconds, second.seconds) == (pytest.approx(2.0), pytest.approx(2.0))
+    assert second.blocks[-1].ready_monotonic_seconds == pytest.approx(99 * 0.02 + 0.2)
+    assert (EventKind.MEDIA_STALLED in dict(first.events), EventKind.MEDIA_STALLED in dict(second.events)) == (
+        True,
+        True,
+    )
 
 
 def test_a_profile_that_does_not_exist_is_refused_by_name() -> None:
