@@ -52,7 +52,7 @@ def table(comparisons: list[Comparison]) -> str:
     packages = sorted({name for both in comparisons for name in both.record.programs} | {"tshark"})
     versions = "; ".join(f"{name} {package_version(name)}" for name in packages)
     debian = Path("/etc/debian_version").read_text().strip()
-    told = f"{datetime.now(UTC):%Y-%m-%d}, Linux {platform.release()}, Debian {debian}"
+    told = f"{datetime.now(UTC):%Y-%m-%d}, Linux {platform.release().partition('-')[0]}, Debian {debian}"
     lines = [f"{told}, livemos {version('livemos')}; {versions}.", ""]
     lines += [f"| {' | '.join(HEADINGS)} |", f"|{'---|' * len(HEADINGS)}"]
     lines += [f"| {' | '.join(row(both))} |" for both in comparisons]
