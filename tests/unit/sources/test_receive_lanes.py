@@ -11,7 +11,10 @@ from rtp_traffic import pcmu
 
 from livemos.agent.records import EventKind
 from livemos.agent.rtp.admission import Caps
+from livemos.agent.rtp.ingest import PacketRun
 from livemos.agent.rtp.packet import build
+from livemos.agent.rtp.payload_map import PayloadMap
+from livemos.agent.rtp.session import RtpSession
 
 Traffic = Callable[[np.random.Generator], Iterator[Datagram]]
 
@@ -151,6 +154,19 @@ def bursts(rng: np.random.Generator) -> Iterator[Datagram]:
             yield Datagram(np.ceil(each.seconds / 0.26) * 0.26, each.octets, each.peer)
 
 
+def forged(rng: np.random.Generator) -> Iterator[Datagram]:
+    """Somebody else sends what the stream's next packet looks like, before its sender does."""
+    for each in call(rng, 1, jitter_seconds=0.0):
+        yield each
+        if each.seconds > 0.5:
+            other = each.octets[:12] + rng.bytes(160)
+            yield Datagram(each.seconds - 0.0101, other, ("203.0.113.6", 40_000))
+
+
+def half_the_media(rng: np.random.Generator) -> Iterator[Datagram]:
+    yield from call(rng, 1, packets=220, ticks=80)
+
+
 TRAFFIC: dict[str, Traffic] = {
     each.__name__: each
     for each in (
@@ -166,6 +182,8 @@ TRAFFIC: dict[str, Traffic] = {
         odd_headers,
         stalls,
         bursts,
+        forged,
+        half_the_media,
     )
 }
 
@@ -225,7 +243,8 @@ def test_caps_shed_the_same_packets_both_ways(caps: Caps) -> None:
     assert any(name.startswith("cap_") for name in exact.counts)
 
 
-def test_steady_packets_do_not_take_the_exact_path() -> None:
+@pytest.mark.parametrize("gathered_seconds", [0.001, 0.09], ids=["spread", "several of a stream at once"])
+def test_steady_packets_do_not_take_the_exact_path(gathered_seconds: float) -> None:
     """The fast way is worth its code only while nearly all packets of ordinary calls take it."""
     way = Way(fast=True)
     exact_packets = 0
@@ -237,8 +256,12 @@ def test_steady_packets_do_not_take_the_exact_path() -> None:
         hear(*args, **named)  # type: ignore[arg-type]
 
     way.receiver.hear = counted  # type: ignore[method-assign, assignment]
-    play(list(clean(np.random.default_rng(1))), way)
-    assert exact_packets <= 5 * 4
+    gathered = [
+        Datagram(np.ceil(each.seconds / gathered_seconds) * gathered_seconds, each.octets, each.peer)
+        for each in clean(np.random.default_rng(1))
+    ]
+    play(gathered, way)
+    assert exact_packets <= 5 * 16  # of 150: until the stream is proven, whole batches
     assert sum(len(each.segments) for each in way.sink.streams) == 5 * 5
 
 
@@ -248,3 +271,21 @@ def test_a_stream_that_falls_silent_in_a_lane_is_told_to_have_stalled() -> None:
     play(call(np.random.default_rng(1), 1, packets=60), way, seconds=2.0)
     (stream,) = way.sink.streams
     assert EventKind.MEDIA_STALLED in [kind for kind, _ in stream.events]
+
+
+def test_a_run_leaves_the_session_as_its_packets_would() -> None:
+    """What RTCP and the next generation ask of a session: wraps, the newest number, what is expected next."""
+    alone, together = RtpSession(payload_map=PayloadMap()), RtpSession(payload_map=PayloadMap())
+    packets = [pcmu(65_530 + n, 160 * n + 2**32 - 800) for n in range(30)]
+    for n, packet in enumerate(packets):
+        alone.push(packet, 0.02 * n)
+        if n < 3:
+            together.push(packet, 0.02 * n)
+    payloads = np.frombuffer(b"".join(packet.payload for packet in packets[3:]), np.uint8).reshape(-1, 160)
+    together.push_run(PacketRun(payloads=payloads, arrivals=[0.02 * n for n in range(3, 30)]))
+    assert together.steady() == alone.steady()
+    for name in ("cycles", "newest_number", "first_number", "cumulative_lost", "packet_seconds", "clock_rate_hz"):
+        assert getattr(together, name) == getattr(alone, name), name
+    assert (alone.cycles, alone.newest_number) == (1, (65_530 + 29) % 2**16)
+    assert together.interval() == alone.interval()
+    assert together.statistics() == alone.statistics()
