@@ -25,6 +25,7 @@ Data = Annotated[Path, typer.Option(help="The data folder: manifest.csv and the 
 Work = Annotated[Path, typer.Option(help="Where tables and checkpoints go; about 90 kB a clip.")]
 RecipeName = Annotated[str, typer.Option("--recipe", help="One of livemos.training.recipes.")]
 Labelers = Annotated[str, typer.Option(help="Who scores the clips, by comma: names in livemos.training.labelers.")]
+Kept = Annotated[Path | None, typer.Option(help="A folder of kept labels (training/labels_data).")]
 Workers = Annotated[
     int | None,
     typer.Option(min=1, help="Processes that simulate and label: 1 if not given, on a cluster all its cores."),
@@ -71,7 +72,7 @@ def simulate(
     data: Data,
     out: Annotated[Path, typer.Option(help="Folder for the clips.")],
     clips: int = 20,
-    recipe_name: RecipeName = "first",
+    recipe_name: RecipeName = "second",
 ) -> None:
     """Write damaged clips to listen to, with what was done to each in manifest.jsonl."""
     import json
@@ -97,10 +98,10 @@ def simulate(
 def label(
     data: Data,
     work: Work,
-    recipe_name: RecipeName = "first",
+    recipe_name: RecipeName = "second",
     workers: Workers = None,
     labelers: Labelers = "pesq",
-    kept: Annotated[Path | None, typer.Option(help="A folder of kept labels (training/labels_data).")] = None,
+    kept: Kept = None,
     models: Annotated[Path | None, typer.Option(help="Folder of the models that some labelers need.")] = None,
     cluster: Cluster = None,
 ) -> None:
@@ -128,7 +129,7 @@ def keep(
     data: Data,
     work: Work,
     out: Annotated[Path, typer.Option(help="Folder for the kept labels, one file a split.")],
-    recipe_name: RecipeName = "first",
+    recipe_name: RecipeName = "second",
 ) -> None:
     """Write truth and labels of a recipe's clips, without audio and features, into one compressed file a split."""
     from livemos.training import kept_labels
@@ -152,7 +153,7 @@ def labels(work: Work) -> None:
 @app.command()
 def fit(
     work: Work,
-    recipe_name: RecipeName = "first",
+    recipe_name: RecipeName = "second",
     threads: Threads = 1,
     devices: Devices = 1,
     accelerator: Accelerator = "auto",
@@ -227,9 +228,14 @@ def probe(
 
 @app.command(name="all")
 def everything(
-    data: Data, work: Work, recipe_name: RecipeName = "first", workers: Workers = None, threads: Threads = 1
+    data: Data,
+    work: Work,
+    recipe_name: RecipeName = "second",
+    workers: Workers = None,
+    threads: Threads = 1,
+    kept: Kept = None,
 ) -> None:
-    """Label, fit and probe, each going on where it was interrupted."""
-    label(data, work, recipe_name, workers)
+    """Label, fit and probe, each going on where it was interrupted: the checkpoint of a recipe from a data folder."""
+    label(data, work, recipe_name, workers, kept=kept)
     fit(work, recipe_name, threads)
     probe(data, work / _recipe(recipe_name).name / "model.pt", 20, None)
