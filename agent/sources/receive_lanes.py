@@ -18,7 +18,8 @@ from livemos.agent.rtp.addresses import Transport
 from livemos.agent.rtp.ingest import PacketRun
 from livemos.agent.rtp.sequence import PROBATION_PACKETS
 from livemos.agent.sources.receive_batch import DatagramBatch
-from livemos.agent.sources.rtp_receiver import SUCCESSION_NUMBERS, RtpReceiver
+from livemos.agent.sources.rtp_receiver import RtpReceiver
+from livemos.agent.sources.rtp_sender import SUCCESSION_NUMBERS
 from livemos.agent.sources.rtp_stream import SHORTEST_STALL_SECONDS
 
 SLOTS = 64  # packets a lane holds: 0.5 s of 10 ms packets, with room for a burst

@@ -5,10 +5,8 @@ A socket and a capture feed the same receiver, so what a replay shows is what th
 
 from __future__ import annotations
 
-import bisect
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from livemos.agent.records import AudioBlock, EventKind
 from livemos.agent.rtp.addresses import AddressPolicy, Transport, may_move
@@ -20,41 +18,17 @@ from livemos.agent.rtp.playout import IDEAL
 from livemos.agent.rtp.rtcp import RtcpError, SenderReport, parse_compound
 from livemos.agent.rtp.seal import SealError, Unsealer
 from livemos.agent.rtp.session import RtpSession
-from livemos.agent.rtp.wall_clock import WallClock
 from livemos.agent.rtp.wraparound import difference16
 from livemos.agent.sources.base import StreamSink
+from livemos.agent.sources.rtp_sender import Sender
 from livemos.agent.sources.rtp_stream import CUT, ENCRYPTED, RtpStream, Unreadable
 
 PROOF_SECONDS = 2.0  # a sender without a second packet is forgotten after so long
 COLLISION_PACKETS = 5  # intervals for which an established sender keeps its SSRC
 SUCCESSION_PACKETS, SUCCESSION_SECONDS = 3, 0.06  # silence of an SSRC before another one is its new generation
-SUCCESSION_NUMBERS = 64  # how far behind it the sequence may go on, when several could have gone on
 _EVERYTHING_UNKNOWN = PayloadMap(static=False)
 
 Key = tuple[Transport, int]  # where the packets go, and their SSRC
-
-
-@dataclass(slots=True)
-class _Sender:
-    """One SSRC at one port of ours, proven or not."""
-
-    ssrc: int
-    peer: Transport
-    session: RtpSession
-    first_seconds: float
-    last_seconds: float
-    packets: Budget
-    octets: Budget
-    unreadable: Unreadable | None = None
-    stream: RtpStream | None = None
-    held: list[AudioBlock] = field(default_factory=list)  # until it is known whose stream they belong to
-    collided: bool = False
-    laned: bool = False  # its packets take the fast way (agent/sources/receive_lanes.py)
-    wall: WallClock = field(default_factory=WallClock)
-
-    @property
-    def interval_seconds(self) -> float:
-        return self.session.packet_seconds or 0.02
 
 
 class RtpReceiver:
@@ -89,9 +63,9 @@ class RtpReceiver:
         self._policy = policy
         self._unsealer = unsealer
         self._wait_when_full = wait_when_full
-        self._senders: dict[Key, _Sender] = {}
-        self._unproven: dict[Key, _Sender] = {}  # oldest first
-        self._gapped: dict[Key, _Sender] = {}  # those whose session waits for a moment
+        self._senders: dict[Key, Sender] = {}
+        self._unproven: dict[Key, Sender] = {}  # oldest first
+        self._gapped: dict[Key, Sender] = {}  # those whose session waits for a moment
         self._ids: set[str] = set()
         self._learned: Transport | None = None
         self._new_ssrcs = Budget(self._caps.new_ssrcs_per_second)
@@ -230,26 +204,18 @@ class RtpReceiver:
 
     def packets_left(self, local: Transport, ssrc: int, size: int, now: float) -> tuple[int, int]:
         """How many datagrams of `size` the sender's caps let through in this second, and in any."""
-        sender, caps = self._senders[local, ssrc], self._caps
-        left = min(sender.packets.left(now), sender.octets.left(now) // size)
-        return left, min(caps.source_packets_per_second, caps.source_bytes_per_second // size)
+        caps = self._caps
+        ever = min(caps.source_packets_per_second, caps.source_bytes_per_second // size)
+        return self._senders[local, ssrc].packets_left(size, now), ever
 
     def hear_run(self, local: Transport, ssrc: int, run: PacketRun) -> None:
         """Packets of a `steady` sender that the caps of port and sender let through, already counted by `count_run`."""
         sender = self._senders[local, ssrc]
         assert sender.stream is not None
-        size, begin = 12 + run.payloads.shape[1], 0
-        while begin < len(run.arrivals):
-            now = run.arrivals[begin]
-            end = bisect.bisect_left(run.arrivals, int(now) + 1)
-            sender.packets.take(end - begin, now)
-            sender.octets.take((end - begin) * size, now)
-            begin = end
-        sender.last_seconds = run.arrivals[-1]
-        sender.stream.hear(sender.session.push_run(run), run.arrivals[-1])
+        sender.stream.hear(sender.push_run(run), run.arrivals[-1])
         sender.stream.report_if_due(run.arrivals[-1])
 
-    def _push(self, sender: _Sender, packet: Packet, size: int, now: float, local: Transport | None) -> None:
+    def _push(self, sender: Sender, packet: Packet, size: int, now: float, local: Transport | None) -> None:
         if not (sender.packets.take(1, now) and sender.octets.take(size, now)):
             self._counts["cap_source_rate_packets"] += 1
             return
@@ -278,7 +244,7 @@ class RtpReceiver:
                 sane = sender.wall.heard(report, sender.session.clock_rate_hz, self._unix())
                 self._counts["sender_reports" if sane else "insane_sender_reports"] += 1
 
-    def _sender_of(self, ssrc: int) -> _Sender | None:
+    def _sender_of(self, ssrc: int) -> Sender | None:
         """RTCP of its own port, or of the way back, names the stream by its SSRC alone; None where two share it."""
         found = [sender for (_, other), sender in self._senders.items() if other == ssrc]
         return found[0] if len(found) == 1 else None
@@ -333,8 +299,8 @@ class RtpReceiver:
             self._forget_unproven(next(iter(self._unproven)))
         return True
 
-    def _new_sender(self, key: Key, peer: Transport, now: float, *, unreadable: Unreadable | None) -> _Sender:
-        sender = _Sender(
+    def _new_sender(self, key: Key, peer: Transport, now: float, *, unreadable: Unreadable | None) -> Sender:
+        sender = Sender(
             ssrc=key[1],
             peer=peer,
             session=RtpSession(
@@ -352,7 +318,7 @@ class RtpReceiver:
         self._senders[key] = self._unproven[key] = sender
         return sender
 
-    def _moves(self, key: Key, sender: _Sender, packet: Packet, peer: Transport, now: float) -> bool:
+    def _moves(self, key: Key, sender: Sender, packet: Packet, peer: Transport, now: float) -> bool:
         """A known SSRC from another address: a collision while the first speaks, else what the policy says."""
         silent_seconds = now - sender.last_seconds
         if silent_seconds <= COLLISION_PACKETS * sender.interval_seconds or not sender.session.established:
@@ -372,7 +338,7 @@ class RtpReceiver:
 
     def _pass_on(
         self,
-        sender: _Sender,
+        sender: Sender,
         blocks: list[AudioBlock],
         now: float,
         *,
@@ -392,7 +358,7 @@ class RtpReceiver:
                 self._learned = sender.peer
             self._settle(sender, local, now)
 
-    def _settle(self, sender: _Sender, local: Transport, now: float) -> None:
+    def _settle(self, sender: Sender, local: Transport, now: float) -> None:
         """A proven sender is a stream of its own, or the next generation of one that went silent when it began."""
         rivals = [
             other
@@ -402,7 +368,7 @@ class RtpReceiver:
         silent = [other for other in rivals if other.last_seconds <= sender.first_seconds]
         if len(rivals) > 1 or any(other.session.quiet for other in silent):
             # a trunk of calls on one port: only a sequence that goes on tells who followed whom
-            silent = [other for other in silent if _continues(other, sender)]
+            silent = [other for other in silent if other.goes_on_as(sender)]
         if not silent:
             self._open_own(sender, now)
             return
@@ -411,7 +377,7 @@ class RtpReceiver:
         if now - predecessor.last_seconds >= wait_seconds:
             self._succeed(sender, predecessor, local, now)
 
-    def _succeed(self, sender: _Sender, predecessor: _Sender, local: Transport, now: float) -> None:
+    def _succeed(self, sender: Sender, predecessor: Sender, local: Transport, now: float) -> None:
         stream = predecessor.stream
         assert stream is not None
         if (due := predecessor.session.next_due_seconds) is not None:
@@ -422,7 +388,7 @@ class RtpReceiver:
         sender.stream = stream
         self._play_held(sender, now)
 
-    def _open_own(self, sender: _Sender, now: float) -> None:
+    def _open_own(self, sender: Sender, now: float) -> None:
         source_id = stem = f"{self._name}/{sender.ssrc:08x}"
         number = 1
         while source_id in self._ids:
@@ -442,7 +408,7 @@ class RtpReceiver:
         self._play_held(sender, now)
 
     @staticmethod
-    def _play_held(sender: _Sender, now: float) -> None:
+    def _play_held(sender: Sender, now: float) -> None:
         assert sender.stream is not None
         held, sender.held = sender.held, []
         sender.stream.hear(held, now)
@@ -453,7 +419,7 @@ class RtpReceiver:
         self._gapped.pop(key, None)
         self._counts["probation_dropped_packets"] += sender.session.probation_packets
 
-    def _end(self, key: Key, sender: _Sender, detail: str) -> None:
+    def _end(self, key: Key, sender: Sender, detail: str) -> None:
         if sender.stream is not None:
             sender.stream.close(detail)
             self._ids.discard(sender.stream.description.source_id)
@@ -463,8 +429,3 @@ class RtpReceiver:
         self._gapped.pop(key, None)
         if sender.stream is None and self._unproven.get(key) is sender:
             self._forget_unproven(key)
-
-
-def _continues(before: _Sender, after: _Sender) -> bool:
-    step = difference16(after.session.first_number, before.session.newest_number)
-    return 0 < step <= SUCCESSION_NUMBERS
