@@ -8,7 +8,7 @@ _FACTS = ("network", "recipe", "seed", "steps", "train_clips", "clips", "pearson
 _TEXT = """# {name} {version}
 
 Reference-free quality of speech, 1 s at a time: MOS, noisiness, coloration, discontinuity, loudness (1 to 5, higher is
-better), the share of active speech (0 to 1) and the standard deviation of the MOS.
+better), the share of active speech (0 to 1), the standard deviation of the MOS, and the likeliest cause of a low score.
 
 Licence: Apache-2.0 (weights), trained on CC0, CC BY, Apache, MIT and public domain material.
 
@@ -16,22 +16,23 @@ Licence: Apache-2.0 (weights), trained on CC0, CC BY, Apache, MIT and public dom
 {network} Features: log-mel ({frames} x {bands}). {parameters:,} weights, {multiply_adds:,} multiply-adds a segment.
 
 ## Labels
-No listener's vote was used in training. MOS is PESQ-WB of simulated clips against their clean originals, on the
-unmapped scale, on a straight line to 1 to 5, less formulas for linear colour, level and the noise of the source
-recording. Where damage is local (lost packets, mutes) a window is labelled by its own share of it. The dimensions and
-the speech share are the simulator's own truth. docs/model.md has the formulas.
+No listener's vote was used in training. MOS is a mean of PESQ-WB of simulated clips against their clean originals (on
+the unmapped scale, on a straight line to 1 to 5, less formulas for linear colour, level and the noise of the source
+recording) and of public reference-free models under permissive licences (Distill-MOS, the ConferencingSpeech 2022
+baselines, DNSMOS Pro), by kind of damage. Where damage is local (lost packets, mutes, gaps) a window is labelled by its
+own share of it. Dimensions, speech share and cause are the simulator's own truth. docs/model.md has the formulas.
 
 ## Figures
 {steps:,} steps on {train_clips:,} simulated clips (recipe {recipe}, seed {seed}). On {clips} simulated clips of other
 voices, noises and rooms: Pearson {pearson:.3f}, RMSE {rmse:.2f} against the labels; undamaged clips are off by
-{clean_bias:+.2f} on average. Written by `livemos train all --recipe {recipe}`; orders on unseen speech and figures
-beside listeners are in docs/results/ and docs/model.md.
+{clean_bias:+.2f} on average. Written by `livemos train all --recipe {recipe}`. Beside listeners, on unseen generators
+and under known damage: docs/evaluation.md and docs/results/.
 
 ## Limits
 Trained on read and dictated speech of about 130 talkers, most of them English. Deaf to what no second of sound shows:
 delay, wrong words, missing words. Long gaps, echo, phase damage of vocoders and neural codecs are judged poorly.
-The scale is anchored to averages of wide-band listening tests, not to votes on telephone calls: compare scores with
-each other before you compare them with a panel. Where the share of speech is low the other outputs mean nothing; the
+The scale is anchored to clean speech at 4.5 and to the deviation of Distill-MOS, not to votes: compare scores with each
+other before you compare them with a panel. Where the share of speech is low the other outputs mean nothing; the
 gate ({gate}) leaves them unset.
 
 ## Material

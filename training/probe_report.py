@@ -8,16 +8,20 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from livemos.training.models.base import OUTPUTS
+from livemos.training.models.base import CAUSE_OUTPUTS, FIRST_CAUSE, OUTPUTS
 from livemos.training.probes import ProbeResult
+
+_SHOWN = OUTPUTS[:FIRST_CAUSE]
 
 
 def show(result: ProbeResult, console: Console) -> None:
     """Print means, violated orders and presence."""
-    means = Table("condition", *OUTPUTS, "speech segments passed", title=f"mean of {result.clips} unseen clips")
+    means = Table("condition", *_SHOWN, "cause", "speech passed", title=f"mean of {result.clips} unseen clips")
     for name, outputs in result.means.items():
         right, every = result.speech_passed[name]
-        means.add_row(name, *(f"{outputs[output]:.2f}" for output in OUTPUTS), f"{right}/{every}")
+        cause = max(CAUSE_OUTPUTS, key=lambda output: outputs[output])
+        numbers = (f"{outputs[output]:.2f}" for output in _SHOWN)
+        means.add_row(name, *numbers, cause.removeprefix("cause_"), f"{right}/{every}")
     orders = Table("better", "worse", f"violations of {result.clips}")
     for (better, worse), count in result.violations.items():
         orders.add_row(better, worse, str(count))
