@@ -86,7 +86,6 @@ class Benchmarks(LazyGroup):
 
     entry_point_group = BENCHMARKS
     summaries: ClassVar[Mapping[str, str]] = {
-        "agent": "Streams a core holds: real packets, an agent process, a subscriber.",
         "rtp": "RTP streams a core holds, each promise checked; can search for the largest number.",
         "engine": "Segments a second of each engine, precision and batch.",
         "model": "Milliseconds a segment, audio to scores, beside public models. Those need [peers].",

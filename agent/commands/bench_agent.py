@@ -1,4 +1,4 @@
-"""One run of `livemos bench agent`: three processes, and what was seen between them. Linux."""
+"""One run of `livemos bench rtp`: three processes, and what was seen between them. Linux."""
 
 from __future__ import annotations
 

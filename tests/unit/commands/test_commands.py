@@ -147,8 +147,7 @@ def test_raw_pcm_on_standard_input_is_scored_and_the_agent_ends_with_the_pipe() 
         (("run", "--engine", "warp", "--stdin"), "'warp' is unknown"),
         (("run", "--bundle", "nowhere.livemos", "--stdin"), "nowhere.livemos: not found"),
         (("score", "nowhere.wav"), "nowhere.wav"),
-        (("bench", "agent", "--codec", "flac"), "--codec flac"),
-        (("bench", "agent", "--streams", "many"), "--streams many"),
+        (("bench", "rtp", "--codec", "flac"), "--codec flac"),
         (("nonsense",), "nonsense"),
     ],
 )
