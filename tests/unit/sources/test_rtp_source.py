@@ -247,8 +247,9 @@ def test_workers_share_a_port_and_each_hears_whole_streams() -> None:
         other.connect(("127.0.0.1", source.port))
         for n in range(60):
             for ssrc in range(12):
-                # half of the calls from another address: the kernel's own choice goes by addresses
-                (send if ssrc % 2 else other.send)(pcmu(n, ssrc=ssrc))
+                # half of the calls from another address: the kernel's own choice goes by addresses; numbers far apart,
+                # because a call of one address that goes on where another one paused is its new SSRC (rule 8)
+                (send if ssrc % 2 else other.send)(pcmu(4_000 * ssrc + n, ssrc=ssrc))
             other.send(bytes([0x80, 201, 0, 1]) + (n % 12).to_bytes(4))
         sink.wait_for(lambda: len(sink.streams) == 12 and all(each.seconds() > 1.19 for each in sink.streams))
         heard = [port.counts["received_packets"] for port in source._ports]
