@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import os
-import time
 from pathlib import Path
 
 import numpy as np
@@ -19,34 +18,53 @@ from livemos.training.evaluation.speed.contenders import Contender, bundle_conte
 from livemos.training.evaluation.speed.measure import measure, pinned, segments_of
 
 
-def _busy(seconds: float, heard: list[int] | None = None) -> Contender:
+class _Time:
+    """A wall clock and a processor clock that move only when somebody works, in place of the module `time`."""
+
+    def __init__(self) -> None:
+        self.wall, self.processor = 100.0, 7.0
+
+    def perf_counter(self) -> float:
+        return self.wall
+
+    def process_time(self) -> float:
+        return self.processor
+
+    def work(self, wall: float, processor: float) -> None:
+        self.wall, self.processor = self.wall + wall, self.processor + processor
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> _Time:
+    made = _Time()
+    monkeypatch.setattr("livemos.training.evaluation.speed.measure.time", made)
+    return made
+
+
+def _busy(clock: _Time, seconds: float, heard: list[int]) -> Contender:
     def score(segments: np.ndarray) -> None:
-        if heard is not None:
-            heard.append(len(segments))
-        end = time.process_time() + seconds
-        while time.process_time() < end:
-            pass
+        heard.append(len(segments))
+        clock.work(seconds, seconds)
 
     return Contender(name=f"{seconds}", kind="peer", precision="fp32", score=score)
 
 
-def test_milliseconds_are_those_of_a_segment_and_ratios_those_of_the_first() -> None:
+def test_milliseconds_are_those_of_a_segment_and_ratios_those_of_the_first(clock: _Time) -> None:
     """A figure per call instead of per segment would make a batch of 16 look slow."""
     heard: list[int] = []
-    rows = {
-        (row["model"], row["batch"]): row for row in measure([_busy(0.004, heard), _busy(0.012)], [1, 4], 0.05, int)
-    }
-    assert rows["0.004", 1]["cpu_ms"] == pytest.approx(4.0, rel=0.2)
-    assert rows["0.004", 4]["cpu_ms"] == pytest.approx(1.0, rel=0.2) and set(heard) == {1, 4}
-    assert rows["0.012", 4]["times_livemos"] == pytest.approx(3.0, rel=0.2) and rows["0.004", 1]["times_livemos"] == 1.0
-    assert float(str(rows["0.012", 1]["wall_ms_min"])) >= 12.0 - 0.1
+    contenders = [_busy(clock, 0.004, heard), _busy(clock, 0.012, [])]
+    rows = {(row["model"], row["batch"]): row for row in measure(contenders, [1, 4], 0.05, int)}
+    assert rows["0.004", 1]["cpu_ms"] == pytest.approx(4.0)
+    assert rows["0.004", 4]["cpu_ms"] == pytest.approx(1.0) and set(heard) == {1, 4}
+    assert rows["0.012", 4]["times_livemos"] == pytest.approx(3.0) and rows["0.004", 1]["times_livemos"] == 1.0
+    assert rows["0.012", 1]["wall_ms_min"] == pytest.approx(12.0)
 
 
-def test_a_model_that_sleeps_costs_wall_time_and_no_processor() -> None:
+def test_a_model_that_waits_costs_wall_time_and_no_processor(clock: _Time) -> None:
     """The share of a core is what a user pays; both are shown because a busy machine moves one and not the other."""
-    waiting = Contender(name="w", kind="peer", precision="fp32", score=lambda segments: time.sleep(0.02))
+    waiting = Contender(name="w", kind="peer", precision="fp32", score=lambda segments: clock.work(0.02, 0.001))
     (row,) = measure([waiting], [1], 0.0, int)
-    assert float(str(row["wall_ms"])) >= 20.0 and float(str(row["cpu_ms"])) < 5.0 and row["calls"] == 3
+    assert row["wall_ms"] == pytest.approx(20.0) and row["cpu_ms"] == pytest.approx(1.0) and row["calls"] == 3
 
 
 def test_the_whole_path_of_the_bundle_is_timed_from_samples_to_scores() -> None:
