@@ -163,6 +163,17 @@ def forged(rng: np.random.Generator) -> Iterator[Datagram]:
             yield Datagram(each.seconds - 0.0101, other, ("203.0.113.6", 40_000))
 
 
+def goes_on_from_elsewhere(rng: np.random.Generator) -> Iterator[Datagram]:
+    real = call(rng, 1, packets=150, jitter_seconds=0.0)
+    foreign = call(rng, 1, packets=151, jitter_seconds=0.0, peer=("203.0.113.66", 666))
+    for n, each in enumerate(real):
+        yield each
+        if 40 <= n < 80:  # what the stream expects next, again and again, before its sender says it
+            yield from (
+                Datagram(each.seconds + 0.004 * k, foreign[n + 1].octets, foreign[n + 1].peer) for k in (1, 2, 3)
+            )
+
+
 def half_the_media(rng: np.random.Generator) -> Iterator[Datagram]:
     yield from call(rng, 1, packets=220, ticks=80)
 
@@ -183,6 +194,7 @@ TRAFFIC: dict[str, Traffic] = {
         stalls,
         bursts,
         forged,
+        goes_on_from_elsewhere,
         half_the_media,
     )
 }
