@@ -14,7 +14,7 @@ from typing import Any
 import bridges
 import pytest
 import soundfile
-from capture_tools import Capture, rtp_alone
+from capture_tools import Capture, description, rtp_alone
 from comparison import CAPTURE, Comparison, Record, compare
 from damaged_line import DamagedLine
 from live_agent import LiveAgent
@@ -243,8 +243,8 @@ def copied_by_rtpengine(folder: Path) -> Iterator[tuple[LiveAgent, int, int]]:
     caller, callee, own_port = free_port(), free_port(), free_port()
     with bridges.rtpengine() as address, bridges.rtpengine_client(address) as engine, bridges.udp_sink(callee):
         call = {"call_id": "call-1", "from_tag": "caller"}
-        engine("offer", **call, sdp=bridges.description(caller, PCMU))
-        answered = engine("answer", **call, to_tag="callee", sdp=bridges.description(callee, PCMU))
+        engine("offer", **call, sdp=description(caller, PCMU, "a=sendrecv"))
+        answered = engine("answer", **call, to_tag="callee", sdp=description(callee, PCMU, "a=sendrecv"))
         offer, arguments = folder / "offer.sdp", (address, "call-1", "caller", f"127.0.0.1:{own_port}")
         offer.write_text(bridges.run_example("rtpengine_subscribe.py", *arguments))
         with listening(folder, PCMU, "--sdp", str(offer), port=own_port) as agent:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from capture_tools import description
 from programs import Program, free_port
 
 ROOT = Path(__file__).parents[2]
@@ -74,21 +75,6 @@ def rtpengine_client(address: str) -> Any:
     return runpy.run_path(str(EXAMPLES / "rtpengine_subscribe.py"))["Rtpengine"](address)
 
 
-def description(port: int, payload_types: dict[int, str], *, direction: str = "sendrecv") -> str:
-    """A plain SDP for audio at 127.0.0.1:port."""
-    numbers = " ".join(map(str, payload_types))
-    lines = [
-        "v=0",
-        "o=- 1 1 IN IP4 127.0.0.1",
-        "s=-",
-        "c=IN IP4 127.0.0.1",
-        "t=0 0",
-        f"m=audio {port} RTP/AVP {numbers}",
-    ]
-    lines += [f"a=rtpmap:{number} {encoding}" for number, encoding in payload_types.items()]
-    return "\r\n".join([*lines, f"a={direction}", ""])
-
-
 _HEADERS = """[last_Via:]
 [last_From:]
 [last_To:]{tag}
@@ -127,7 +113,7 @@ def sip_answerer(folder: Path, media_port: int, payload_types: dict[int, str]) -
         _ANSWER.format(
             headers=_HEADERS.format(tag=""),
             headers_with_tag=_HEADERS.format(tag=";tag=[call_number]"),
-            description=description(media_port, payload_types, direction="recvonly").replace("\r\n", "\n"),
+            description=description(media_port, payload_types, "a=recvonly").replace("\r\n", "\n"),
         )
     )
     with Program(_sipp(scenario, port), folder=folder) as program:
@@ -194,7 +180,7 @@ def sipp_caller(
             invite=_REQUEST.format(method="INVITE", number=1, peer_tag=""),
             ack=_REQUEST.format(method="ACK", number=1, peer_tag=in_dialog),
             bye=_REQUEST.format(method="BYE", number=2, peer_tag=in_dialog),
-            description=description(9, payload_types)
+            description=description(9, payload_types, "a=sendrecv")
             .replace("m=audio 9 ", "m=audio [media_port] ")
             .replace("\r\n", "\n"),
             capture=capture,

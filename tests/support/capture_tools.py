@@ -111,19 +111,23 @@ def tshark_figures(capture: Path, port: int, payload_types: Mapping[int, str]) -
     ]
 
 
-def _announcement(port: int, payload_types: Mapping[int, str]) -> bytes:
-    """A capture of one frame: a session announcement (RFC 2974), dated before every other packet."""
-    numbers = " ".join(str(number) for number in payload_types)
+def description(port: int, payload_types: Mapping[int, str], *attributes: str) -> str:
+    """A plain SDP for audio at 127.0.0.1:port."""
     lines = [
         "v=0",
         "o=- 1 1 IN IP4 127.0.0.1",
         "s=-",
         "c=IN IP4 127.0.0.1",
         "t=0 0",
-        f"m=audio {port} RTP/AVP {numbers}",
+        f"m=audio {port} RTP/AVP {' '.join(map(str, payload_types))}",
     ]
     lines += [f"a=rtpmap:{number} {encoding}" for number, encoding in payload_types.items()]
-    announced = bytes([0x20, 0, 0, 1, 127, 0, 0, 1]) + b"application/sdp\0" + "\r\n".join([*lines, ""]).encode()
+    return "\r\n".join([*lines, *attributes, ""])
+
+
+def _announcement(port: int, payload_types: Mapping[int, str]) -> bytes:
+    """A capture of one frame: a session announcement (RFC 2974), dated before every other packet."""
+    announced = bytes([0x20, 0, 0, 1, 127, 0, 0, 1]) + b"application/sdp\0" + description(port, payload_types).encode()
     udp = struct.pack("!HHHH", 9_875, 9_875, 8 + len(announced), 0) + announced
     ip = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0) + bytes([127, 0, 0, 1]) * 2 + udp
     frame = bytes(12) + b"\x08\x00" + ip
