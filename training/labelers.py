@@ -7,6 +7,8 @@
     cs22      cs22_b1, cs22_b2 of each second: baselines of the ConferencingSpeech 2022 challenge, every 2nd family
     pro       dnsmos_pro of each second: DNSMOS Pro (the weights "nisqa"), every 2nd family
 
+Of a kind that PESQ is wrong about (damages.BLIND_KINDS) each of them hears every family.
+
 dnsmos, plcmos, pro (MIT) and cs22 (Apache-2.0) are files in the folder given with --models. cs22 and pro depend on the
 level; they hear clips at ACTIVE_LEVEL_DBOV, because `labels.level_penalty` says what a level costs.
 
@@ -15,6 +17,7 @@ NaN stands for "not asked" and for "no answer". No labeler here, and nothing tha
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -29,7 +32,7 @@ import numpy.typing as npt
 from livemos.agent.errors import ConfigError
 from livemos.agent.records import SAMPLE_RATE_HZ, Samples
 from livemos.training.clips import ACTIVE_LEVEL_DBOV, CLIP_SAMPLES, CLIP_SECONDS
-from livemos.training.damages import DAMAGES
+from livemos.training.damages import BLIND_KINDS, DAMAGES
 from livemos.training.levels import gain
 from livemos.training.simulator import SimulatedClip
 
@@ -80,10 +83,9 @@ def _distill(clips: list[SimulatedClip], models: Path | None) -> Scores:
     import torch
 
     scores = np.full(len(clips), np.nan, np.float32)
-    for k, clip in enumerate(clips):
-        if _heard("distill", clip):
-            with torch.no_grad():
-                scores[k] = float(_distill_model()(torch.from_numpy(clip.samples)[None]))
+    for k, clip in _asked("distill", clips):
+        with torch.no_grad():
+            scores[k] = float(_distill_model()(torch.from_numpy(clip.samples)[None]))
     return {"distill_mos": scores}
 
 
@@ -119,17 +121,15 @@ def plcmos(session: Any, samples: Samples, raters: int = 5) -> float:
 
 def _dnsmos(clips: list[SimulatedClip], models: Path | None) -> Scores:
     rows = np.full((3, len(clips)), np.nan, np.float32)
-    for k, clip in enumerate(clips):
-        if _heard("dnsmos", clip):
-            rows[:, k] = dnsmos(_session(_model_folder("dnsmos", models) / LABELERS["dnsmos"].models[0]), clip.samples)
+    for k, clip in _asked("dnsmos", clips):
+        rows[:, k] = dnsmos(_session(_model_folder("dnsmos", models) / LABELERS["dnsmos"].models[0]), clip.samples)
     return dict(zip(LABELERS["dnsmos"].columns, rows, strict=True))
 
 
 def _plcmos(clips: list[SimulatedClip], models: Path | None) -> Scores:
     scores = np.full(len(clips), np.nan, np.float32)
-    for k, clip in enumerate(clips):
-        if _heard("plcmos", clip):
-            scores[k] = plcmos(_session(_model_folder("plcmos", models) / LABELERS["plcmos"].models[0]), clip.samples)
+    for k, clip in _asked("plcmos", clips):
+        scores[k] = plcmos(_session(_model_folder("plcmos", models) / LABELERS["plcmos"].models[0]), clip.samples)
     return {"plcmos_mos": scores}
 
 
@@ -162,24 +162,32 @@ def _dnsmos_pro(models: Path) -> Any:
 def _cs22(clips: list[SimulatedClip], models: Path | None) -> Scores:
     networks = _conferencing_speech(_model_folder("cs22", models))
     scores = np.full((2, len(clips), CLIP_SECONDS), np.nan, np.float32)
-    for k, clip in enumerate(clips):
-        if _heard("cs22", clip):
-            for row, network in enumerate(networks):
-                scores[row, k] = network.score(_by_second(clip), SAMPLE_RATE_HZ)
+    for k, clip in _asked("cs22", clips):
+        for row, network in enumerate(networks):
+            scores[row, k] = network.score(_by_second(clip), SAMPLE_RATE_HZ)
     return dict(zip(LABELERS["cs22"].columns, scores, strict=True))
 
 
 def _pro(clips: list[SimulatedClip], models: Path | None) -> Scores:
     network = _dnsmos_pro(_model_folder("pro", models))
     scores = np.full((len(clips), CLIP_SECONDS), np.nan, np.float32)
-    for k, clip in enumerate(clips):
-        if _heard("pro", clip):
-            scores[k] = network.score(_by_second(clip))
+    for k, clip in _asked("pro", clips):
+        scores[k] = network.score(_by_second(clip))
     return {"dnsmos_pro": scores}
 
 
-def _heard(name: str, clip: SimulatedClip) -> bool:
-    return clip.reference is not None and clip.family % LABELERS[name].every == 0
+def hears(name: str, family: int, kinds: Iterable[str]) -> bool:
+    """Whether labeler `name` hears a family with these kinds of damage."""
+    return family % LABELERS[name].every == 0 or not BLIND_KINDS.isdisjoint(kinds)
+
+
+def _asked(name: str, clips: list[SimulatedClip]) -> list[tuple[int, SimulatedClip]]:
+    """The clips with speech of the families that labeler `name` hears, and their places in `clips`, whole families."""
+    kinds: dict[int, set[str]] = defaultdict(set)
+    for clip in clips:
+        kinds[clip.family] |= {kind for kind, _ in clip.damages}
+    heard = {family for family in kinds if hears(name, family, kinds[family])}
+    return [(k, clip) for k, clip in enumerate(clips) if clip.reference is not None and clip.family in heard]
 
 
 def _model_folder(name: str, models: Path | None) -> Path:
@@ -191,7 +199,7 @@ def _model_folder(name: str, models: Path | None) -> Path:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labeler:
-    """columns: what it writes. every: it hears families whose number this divides. package: what it needs installed.
+    """columns: what it writes. every: it hears families whose number this divides (`hears`). package: what it needs.
 
     models: files it needs in the folder given with --models. by_second: a column holds one value a second of a clip.
     """

@@ -54,6 +54,12 @@ def gain(decibels: float) -> np.float32:
     return np.float32(10.0 ** (decibels / 20.0))
 
 
+def levelled(samples: Samples, like: Samples) -> Samples:
+    """`samples` at the active level of `like`; as they are where either is silent."""
+    change = active_level_dbov(like) - active_level_dbov(samples)
+    return samples * gain(change) if np.isfinite(change) else samples
+
+
 def a_weighted(samples: Samples) -> Samples:
     """`samples` with the A curve of IEC 61672-1 applied, because a rumble annoys less than a hiss of the same power."""
     spectrum = scipy.fft.rfft(samples)

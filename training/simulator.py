@@ -102,13 +102,10 @@ class Simulator:
     def family(self, number: int) -> list[SimulatedClip]:
         """The four clips of family `number`."""
         rng = np.random.default_rng([self.seed, number])
-        every = self.damage_set.no_speech_every
-        if number % every == every - 1:
+        if self._speechless(number):
             return [self._without_speech(rng, number, member) for member in range(FAMILY_CLIPS)]
         kinds = self.damage_set.drawn(held_out=self.held_out)
-        clip = draw_clip(rng, self.library)
-        base = self._draw_base(rng, kinds)
-        ladder = _draw_kind(rng, kinds, without=self.damage_set.flat | {kind for kind, _, _ in base})
+        clip, base, ladder = self._draw_family(rng, kinds)
         ladder_seed = int(rng.integers(2**31))
         scale = 1.0 if not base else 0.8
         clips = []
@@ -127,6 +124,26 @@ class Simulator:
                 )
             )
         return clips
+
+    def kinds(self, number: int) -> frozenset[str]:
+        """The kinds of damage in family `number`, drawn as `family` draws them; none where it is without speech."""
+        if self._speechless(number):
+            return frozenset()
+        rng = np.random.default_rng([self.seed, number])
+        _, base, ladder = self._draw_family(rng, self.damage_set.drawn(held_out=self.held_out))
+        return frozenset({ladder} | {kind for kind, _, _ in base})
+
+    def _speechless(self, number: int) -> bool:
+        every = self.damage_set.no_speech_every
+        return number % every == every - 1
+
+    def _draw_family(
+        self, rng: np.random.Generator, kinds: dict[str, Kind]
+    ) -> tuple[CleanClip, list[tuple[str, Damage, float]], str]:
+        """The clean clip, the base condition and the kind that rises."""
+        clip = draw_clip(rng, self.library)
+        base = self._draw_base(rng, kinds)
+        return clip, base, _draw_kind(rng, kinds, without=self.damage_set.flat | {kind for kind, _, _ in base})
 
     def _draw_base(self, rng: np.random.Generator, drawable: dict[str, Kind]) -> list[tuple[str, Damage, float]]:
         if rng.random() < _UNDAMAGED_BASE_RATIO:

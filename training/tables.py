@@ -28,7 +28,7 @@ from livemos.agent.errors import ConfigError
 from livemos.agent.features import LogMel
 from livemos.agent.records import SAMPLE_RATE_HZ
 from livemos.training import labelers
-from livemos.training.damages import DAMAGE_SETS
+from livemos.training.damages import BLIND_KINDS, DAMAGE_SETS
 from livemos.training.levels import level_db
 from livemos.training.simulator import FAMILY_CLIPS, SimulatedClip, Simulator
 from livemos.training.sources import Library, attributions
@@ -141,9 +141,8 @@ def make_parts(job: TableJob, simulator: Simulator, task: ShardTask) -> Iterator
     first = task.shard * SHARD_FAMILIES
     families = range(first, min(first + SHARD_FAMILIES, job.families))
     # a labeler that hears few families needs no others, unless the features are wanted as well
-    chosen = [labelers.LABELERS[name].every for name in task.missing if name != "table"]
-    skip = 1 if "table" in task.missing else min(chosen)
-    clips = [clip for family in families if family % skip == 0 for clip in simulator.family(family)]
+    wanted = [family for family in families if _needed(task, simulator, family)]
+    clips = [clip for family in wanted for clip in simulator.family(family)]
     rows = len(families) * FAMILY_CLIPS
     places = [(clip.family - first) * FAMILY_CLIPS + clip.member for clip in clips]
     for part in task.missing:
@@ -158,6 +157,14 @@ def make_parts(job: TableJob, simulator: Simulator, task: ShardTask) -> Iterator
         _check_mark(task.expected_dbov, clips, part_path(job.folder, task.shard, "mark"))
         yield _FEATURES, {_FEATURES: np.stack([simulator.features(clip.samples) for clip in clips]).astype(np.float16)}
         yield "table", truth_columns(clips)
+
+
+def _needed(task: ShardTask, simulator: Simulator, family: int) -> bool:
+    if "table" in task.missing or any(labelers.hears(name, family, ()) for name in task.missing):
+        return True
+    drawable = simulator.damage_set.kinds
+    # only a set with such kinds is worth the draw
+    return not BLIND_KINDS.isdisjoint(drawable) and not BLIND_KINDS.isdisjoint(simulator.kinds(family))
 
 
 def publish_part(job: TableJob, shard: int, part: str, columns: Columns) -> None:

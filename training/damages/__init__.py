@@ -5,7 +5,8 @@
 stays of it at severity 0, where that is not nothing. `cause` is what a listener would name. `held_out` kinds occur in
 validation clips alone.
 
-A recipe names a set of kinds (DAMAGE_SETS). The set "first" made the first model and stays as it was, to the sample.
+A recipe names a set of kinds (DAMAGE_SETS). The sets "first" and "second" made models and stay as they were, to the
+sample; "third" is the second with speech that a codec makes again, a fifth of all ladders.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ from livemos.training.damages import (
     terminal,
     timing,
     transmission,
+    vocoded,
 )
 from livemos.training.damages.track import Damage, Track
 from livemos.training.sources import Library
 
-__all__ = ["CAUSES", "DAMAGES", "DAMAGE_SETS", "Damage", "DamageSet", "Kind", "Track"]
+__all__ = ["BLIND_KINDS", "CAUSES", "DAMAGES", "DAMAGE_SETS", "Damage", "DamageSet", "Kind", "Track"]
 
 
 CAUSES = ("noise", "loss", "clipping", "band", "level", "echo_or_talker", "reverberation", "codec")
@@ -50,6 +52,7 @@ class Kind:
     at_rest: Callable[[Damage], Damage | None] = _nothing
     local: bool = False  # touches some seconds and spares others
     held_out: bool = False
+    blind: bool = False  # PESQ is wrong about it: every labeler hears its families
 
 
 _FIRST: dict[str, Kind] = {
@@ -123,7 +126,17 @@ _ADDED: dict[str, Kind] = {
 # what the second set draws less or more often than the first
 _WEIGHTS = {"noise": 0.13, "mutes": 0.02, "echo": 0.01, "loss": 0.2, "suppression": 0.03, "reverberation": 0.04}
 _SECOND = {name: replace(kind, weight=_WEIGHTS.get(name, kind.weight)) for name, kind in (_FIRST | _ADDED).items()}
-DAMAGES: Mapping[str, Kind] = _SECOND
+_REMADE: dict[str, Kind] = {
+    "vocoder": Kind(draw=vocoded.Vocoder.draw, weight=0.16, stage=3, cause="codec", colours=True, blind=True),
+    "pulse_vocoder": Kind(
+        draw=vocoded.PulseVocoder.draw, weight=0.07, stage=3, cause="codec", colours=True, blind=True
+    ),
+    "holes": Kind(draw=vocoded.SpectralHoles.draw, weight=0.08, stage=3, cause="codec", colours=True),
+    "codec2": Kind(draw=_coded("codec2"), weight=0.06, stage=3, cause="codec", colours=True, blind=True),
+}
+_THIRD = _SECOND | _REMADE
+DAMAGES: Mapping[str, Kind] = _THIRD
+BLIND_KINDS = frozenset(name for name, kind in DAMAGES.items() if kind.blind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,16 +159,19 @@ class DamageSet:
         return {name: kind for name, kind in self.kinds.items() if held_out or not kind.held_out}
 
 
+_SECOND_SET = DamageSet(
+    name="second",
+    kinds=_SECOND,
+    flat=frozenset({"g711", "g722", "g723_1", "adpcm", "celp_8", "gsm", "offset"}),
+    no_speech_every=8,
+    varied_no_speech=True,
+    held_out_sources=frozenset({"marc-moreaux/kitchen20", "notthetup/auralizr"}),
+)
+
 DAMAGE_SETS: dict[str, DamageSet] = {
     "first": DamageSet(
         name="first", kinds=_FIRST, flat=frozenset({"g711", "g722"}), no_speech_every=9, varied_no_speech=False
     ),
-    "second": DamageSet(
-        name="second",
-        kinds=_SECOND,
-        flat=frozenset({"g711", "g722", "g723_1", "adpcm", "celp_8", "gsm", "offset"}),
-        no_speech_every=8,
-        varied_no_speech=True,
-        held_out_sources=frozenset({"marc-moreaux/kitchen20", "notthetup/auralizr"}),
-    ),
+    "second": _SECOND_SET,
+    "third": replace(_SECOND_SET, name="third", kinds=_THIRD),
 }

@@ -1,7 +1,7 @@
 """Codecs the agent does not play but calls have passed: encoded and decoded by FFmpeg's libraries, lost delay undone.
 
 What the FFmpeg inside PyAV can encode is used from there; `program` marks encoders that only the ffmpeg of a
-distribution carries. GSM-EFR, AMR-WB, EVS, iLBC and G.729 have no encoder in either.
+distribution carries; `modes` those it decodes too. GSM-EFR, AMR-WB, EVS, iLBC and G.729 have no encoder in either.
 """
 
 from __future__ import annotations
@@ -21,18 +21,23 @@ from livemos.agent.errors import CodecError
 from livemos.agent.records import SAMPLE_RATE_HZ, Samples
 from livemos.training.damages.track import Damage, Track
 from livemos.training.damages.transmission import Transmission
+from livemos.training.levels import levelled
 from livemos.training.sources import Library
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderSpec:
-    """encoder: FFmpeg's name. bitrates_bps: best first, what severity 0 to 1 walks through."""
+    """encoder: FFmpeg's name. bitrates_bps: best first, what severity 0 to 1 walks through.
+
+    modes: what a codec without a waveform calls them, and how many samples late it is at `rate_hz` in each.
+    """
 
     encoder: str
     rate_hz: int
     container: str
     bitrates_bps: tuple[int, ...]
     program: bool = False
+    modes: tuple[tuple[str, int], ...] = ()
 
 
 ENCODERS: dict[str, EncoderSpec] = {
@@ -60,6 +65,17 @@ ENCODERS: dict[str, EncoderSpec] = {
         bitrates_bps=(28_000, 20_000, 13_000, 10_000, 6_000),
         program=True,
     ),
+    "codec2": EncoderSpec(
+        encoder="libcodec2",
+        rate_hz=8_000,
+        container="codec2",
+        bitrates_bps=(3_200, 2_400, 1_600, 1_400, 1_300, 1_200, 700),
+        program=True,
+        modes=(
+            *(("3200", 150), ("2400", 150), ("1600", 150), ("1400", 150)),
+            *(("1300", 155), ("1200", 150), ("700C", 235)),
+        ),
+    ),
 }
 
 
@@ -73,6 +89,8 @@ def encoded(samples: Samples, codec: str, bitrate_bps: int) -> Samples:
     spec = ENCODERS[codec]
     sent = soxr.resample(samples, SAMPLE_RATE_HZ, spec.rate_hz) if spec.rate_hz != SAMPLE_RATE_HZ else samples
     pcm = (np.clip(sent, -1.0, 1.0) * 32767.0).astype(np.int16)
+    if spec.modes:
+        return _without_waveform(spec, pcm, bitrate_bps, samples)
     stream = _by_program(spec, pcm, bitrate_bps) if spec.program else _by_library(spec, pcm, bitrate_bps)
     with av.open(io.BytesIO(stream), "r") as container:
         resampler = av.AudioResampler(format="flt", layout="mono", rate=spec.rate_hz)
@@ -104,16 +122,34 @@ def _by_library(spec: EncoderSpec, pcm: np.ndarray, bitrate_bps: int) -> bytes:
 
 
 def _by_program(spec: EncoderSpec, pcm: np.ndarray, bitrate_bps: int) -> bytes:
+    source = ["-f", "s16le", "-ar", str(spec.rate_hz), "-ac", "1", "-i", "-"]
+    rate = ["-mode", _mode(spec, bitrate_bps)[0]] if spec.modes else ["-b:a", str(bitrate_bps)]
+    return _ffmpeg(spec, [*source, "-c:a", spec.encoder, *rate, "-f", spec.container, "-"], pcm.tobytes())
+
+
+def _mode(spec: EncoderSpec, bitrate_bps: int) -> tuple[str, int]:
+    return spec.modes[spec.bitrates_bps.index(bitrate_bps)]
+
+
+def _ffmpeg(spec: EncoderSpec, arguments: list[str], given: bytes) -> bytes:
     program = shutil.which("ffmpeg")
     if program is None:
         raise CodecError(f"encoding {spec.encoder} needs the program ffmpeg; install it (Debian package ffmpeg)")
-    source = ["-f", "s16le", "-ar", str(spec.rate_hz), "-ac", "1", "-i", "-"]
-    target = ["-c:a", spec.encoder, "-b:a", str(bitrate_bps), "-f", spec.container, "-"]
-    command = [program, "-loglevel", "error", "-threads", "1", *source, *target]
-    done = subprocess.run(command, input=pcm.tobytes(), capture_output=True, check=False)
+    command = [program, "-loglevel", "error", "-threads", "1", *arguments]
+    done = subprocess.run(command, input=given, capture_output=True, check=False)
     if done.returncode:
         raise CodecError(f"ffmpeg could not encode {spec.encoder}: {done.stderr.decode(errors='replace').strip()}")
     return done.stdout
+
+
+def _without_waveform(spec: EncoderSpec, pcm: np.ndarray, bitrate_bps: int, sent: Samples) -> Samples:
+    """`sent` after a codec that keeps neither waveform nor level: its lag is known, its level is made good."""
+    stream = _by_program(spec, pcm, bitrate_bps)
+    heard = np.frombuffer(_ffmpeg(spec, ["-f", spec.container, "-i", "-", "-f", "s16le", "-"], stream), np.int16)
+    late = _mode(spec, bitrate_bps)[1]
+    received = np.pad(heard[late:].astype(np.float32) / np.float32(32768.0), (0, len(pcm)))[: len(pcm)]
+    received = soxr.resample(received, spec.rate_hz, SAMPLE_RATE_HZ)
+    return levelled(np.pad(received, (0, max(0, len(sent) - len(received))))[: len(sent)], sent)
 
 
 def _in_time(received: Samples, sent: Samples) -> Samples:
