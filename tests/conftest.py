@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,12 @@ from livemos.agent.features import LogMel
 from livemos.agent.records import Samples
 
 DATA = Path(__file__).parent / "data"
+
+
+def pytest_configure() -> None:
+    """A shell starts background jobs with Ctrl-C ignored, and every command a test starts would inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
