@@ -98,6 +98,7 @@ class Manifest(Strict):
     features: FeatureSpec
     outputs: tuple[OutputSpec, ...]
     gate: GateSpec
+    error_correlation: Annotated[float, Field(ge=0, le=1)] = 1.0  # of seconds of one stream (agent/doubt.py)
     opset: int
     precision: str = FP32  # of model.onnx
     graphs: tuple[GraphSpec, ...] = ()  # unset in bundles of model.onnx alone

@@ -241,6 +241,7 @@ class _Writer:
             seconds,
             self._rate_hz,
             self._sink.scorer.model.model_id,
+            error_correlation=self._sink.scorer.error_correlation,
             cause_sums=self._found.cause_sums,
         )
         if clip.mos is None and self._found.reason is not None:

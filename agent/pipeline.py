@@ -128,7 +128,7 @@ class Pipeline:
         self._batches = batches
         self._metrics = metrics
         self._bank = RingBank(streams)
-        self._rolling = RollingBank(streams, causes=scorer.gives_causes)
+        self._rolling = RollingBank(streams, error_correlation=scorer.error_correlation, causes=scorer.gives_causes)
         scorer.share_frames(streams)
         self._unix_offset_seconds = clock.unix() - clock.monotonic()
         self._entries: dict[str, _Entry] = {}

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from livemos.agent.causes import Cause, CauseBank, Float32, named, snr_db
+from livemos.agent.doubt import std_of_mean
 from livemos.agent.reasons import Reason
 from livemos.agent.records import SEGMENT_SECONDS, STRIDE_SECONDS, RollingWindow
 from livemos.agent.segment_scorer import MOS, MOS_STD, NOISINESS, SPEECH_RATIO, VALUES
@@ -47,14 +48,16 @@ class _Columns:
 class RollingBank:
     """State of `rows` streams. One thread (the scoring thread) at a time.
 
-    causes: whether the model gives them; otherwise no room is kept for them.
+    causes: whether the model gives them; otherwise no room is kept for them. error_correlation: the bundle's.
     """
 
-    def __init__(self, rows: int, *, causes: bool = False) -> None:
+    def __init__(self, rows: int, *, error_correlation: float, causes: bool = False) -> None:
+        self._error_correlation = error_correlation
         self._history = segments_in(max(WINDOWS_SECONDS))
         self._values = np.full((rows, self._history, len(VALUES)), np.nan, np.float32)
         self._count = np.zeros(rows, np.int64)
         self._weight = np.zeros(rows)
+        self._squared_weight = np.zeros(rows)
         self._weighted = np.zeros((rows, _MEANS))
         self._weighted_variance = np.zeros(rows)
         self._minimum = np.full(rows, np.inf)
@@ -67,8 +70,10 @@ class RollingBank:
     def reset(self, row: int) -> None:
         """Forget the stream that used the row before."""
         self._values[row] = np.nan
-        for total in (self._count, self._weight, self._weighted, self._weighted_variance, self._scored, self._speech):
+        for total in (self._count, self._weight, self._squared_weight, self._weighted, self._weighted_variance):
             total[row] = 0
+        self._scored[row] = 0
+        self._speech[row] = 0
         self._minimum[row] = np.inf
         self._histogram[row] = 0
         self._last_reason[row] = None
@@ -122,6 +127,7 @@ class RollingBank:
         rows, values = rows[scored], values[scored]
         weight = values[:, SPEECH_RATIO]
         self._weight[rows] += weight
+        self._squared_weight[rows] += weight**2
         self._weighted[rows] += weight[:, None] * values[:, :_MEANS]
         self._weighted_variance[rows] += weight * values[:, MOS_STD] ** 2
         self._minimum[rows] = np.minimum(self._minimum[rows], values[:, MOS])
@@ -136,8 +142,7 @@ class RollingBank:
         kept: Float64 = self._values[rows[:, None], newest % self._history].astype(np.float64)
         return kept
 
-    @staticmethod
-    def _recent(heard: npt.NDArray[np.int64], values: Float64) -> _Columns:
+    def _recent(self, heard: npt.NDArray[np.int64], values: Float64) -> _Columns:
         """Of the segments in `values` (B, segments, 7), of rows that have heard so many in all."""
         segments = values.shape[1]
         scored = ~np.isnan(values[:, :, MOS])
@@ -154,7 +159,12 @@ class RollingBank:
             p05 = low + (position - below) * (high - low)
         return _Columns(
             means=(weight[:, :, None] * filled[:, :, :_MEANS]).sum(axis=1) / total[:, None],
-            std=np.sqrt((weight * filled[:, :, MOS_STD] ** 2).sum(axis=1) / total),
+            std=std_of_mean(
+                (weight * filled[:, :, MOS_STD] ** 2).sum(axis=1) / total,
+                total,
+                (weight**2).sum(axis=1),
+                self._error_correlation,
+            ),
             minimum=ordered[:, 0],
             p05=p05,
             scored=count,
@@ -169,7 +179,9 @@ class RollingBank:
         reached = np.cumsum(self._histogram[rows], axis=1) >= np.maximum(np.ceil(_PERCENTILE * scored), 1)[:, None]
         return _Columns(
             means=self._weighted[rows] / total[:, None],
-            std=np.sqrt(self._weighted_variance[rows] / total),
+            std=std_of_mean(
+                self._weighted_variance[rows] / total, total, self._squared_weight[rows], self._error_correlation
+            ),
             minimum=self._minimum[rows],
             p05=1.0 + reached.argmax(axis=1) / _BINS_PER_MOS,
             scored=scored,

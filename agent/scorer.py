@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from livemos.agent.bundle import load_bundle
 from livemos.agent.causes import CAUSES, Float64, likeliest, named, snr_db
+from livemos.agent.doubt import std_of_mean
 from livemos.agent.engine import make_engine
 from livemos.agent.pipeline import segment_score
 from livemos.agent.reasons import Reason
@@ -55,6 +56,11 @@ class Scorer:
     def model(self) -> ModelDescription:
         """Which model scores."""
         return self._scorer.model
+
+    @property
+    def error_correlation(self) -> float:
+        """How far the model's errors of seconds of one stream go together (agent/doubt.py)."""
+        return self._scorer.error_correlation
 
     def score(self, samples: npt.NDArray[np.float32], sample_rate_hz: int) -> ClipScore:
         """The score of a whole clip: (N,) or (N, channels) float32, full scale 1.0, any rate.
@@ -124,7 +130,12 @@ class ScoringStream:
             self._advance(self._resampler.flush())
         seconds = self._heard_samples / self._sample_rate_hz
         return clip_score(
-            self._segments, seconds, self._sample_rate_hz, self._scorer.model.model_id, cause_sums=self._cause_sums
+            self._segments,
+            seconds,
+            self._sample_rate_hz,
+            self._scorer.model.model_id,
+            error_correlation=self._scorer.error_correlation,
+            cause_sums=self._cause_sums,
         )
 
     def _advance(self, samples: Samples) -> list[SegmentScore]:
@@ -152,14 +163,13 @@ def clip_score(
     sample_rate_hz: int,
     model_id: str,
     *,
+    error_correlation: float,
     cause_sums: Float64 | None = None,
 ) -> ClipScore:
     """The speech-weighted mean of the scored segments, unset below LEAST_SPEECH_SECONDS of speech in them.
 
-    mos_std is the weighted root mean square of theirs. cause_sums: (9,), the sum of their `weighted_causes`, where the
-    bundle gives causes.
-
-    (The errors of overlapping segments of one voice go together, so averaging does not shrink the doubt.)
+    mos_std is that of the mean (agent/doubt.py), error_correlation the bundle's. cause_sums: (9,), the sum of their
+    `weighted_causes`, where the bundle gives causes.
     """
     scored = [segment for segment in segments if segment.mos is not None]
     speech_seconds = _speech_seconds([segment.speech_ratio or 0.0 for segment in segments])
@@ -182,7 +192,7 @@ def clip_score(
     means = {
         name: float(np.average([getattr(segment, name) for segment in scored], weights=weights)) for name in _DIMENSIONS
     }
-    variance = float(np.average([(segment.mos_std or 0.0) ** 2 for segment in scored], weights=weights))
+    variance = np.average([(segment.mos_std or 0.0) ** 2 for segment in scored], weights=weights)
     place, share = likeliest(np.zeros(len(CAUSES)) if cause_sums is None else cause_sums)
     cause, cause_probability = named(int(place), float(share))
     snr = float(snr_db(np.array(means["noisiness"])))
@@ -191,7 +201,7 @@ def clip_score(
         speech_seconds=speech_seconds,
         sample_rate_hz=sample_rate_hz,
         mos=means["mos"],
-        mos_std=variance**0.5,
+        mos_std=float(std_of_mean(variance, weights.sum(), (weights**2).sum(), error_correlation)),
         noisiness=means["noisiness"],
         coloration=means["coloration"],
         discontinuity=means["discontinuity"],

@@ -65,6 +65,7 @@ class SegmentScorer:
         self._maximum = np.array([output.maximum for output in limits], np.float32)
         self._shared: SharedFrames | None = None
         self._minimum_speech_ratio = manifest.gate.minimum_speech_ratio
+        self.error_correlation = manifest.error_correlation
         self.model = ModelDescription(
             name=manifest.name,
             version=manifest.version,

@@ -103,6 +103,7 @@ def build_bundle(model: nn.Module, facts: dict[str, Any], options: ExportOptions
         features=features,
         outputs=tuple(_output(output) for output in output_names(model)),
         gate=GateSpec(minimum_speech_ratio=gate),
+        error_correlation=float(facts.get("error_correlation", 1.0)),
         opset=OPSET,
         training=training,
         files=digests,

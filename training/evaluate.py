@@ -9,7 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from livemos.agent.doubt import effective_seconds
 from livemos.training.batches import Windows
+from livemos.training.evaluation.simulation.heldout import Truth, pool, pooled_std, pooling_weights
+from livemos.training.evaluation.statistics import Float
 from livemos.training.models.base import FIRST_CAUSE, OUTPUTS, SpeechQualityNet
 from livemos.training.objectives import weighted_mean
 from livemos.training.simulator import FAMILY_CLIPS, WINDOWS
@@ -56,22 +59,55 @@ def outputs_of(model: SpeechQualityNet, windows: Windows) -> npt.NDArray[np.floa
 _NORMAL_90 = 1.6449  # 90 % of a normal distribution lie within so many deviations
 
 
-def calibrate_spread(model: SpeechQualityNet, windows: Windows) -> float:
-    """Scale `mos_std` until 90 % of the window errors of every second family lie inside the 90 % interval.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doubt:
+    """What is known of mos_std when it has its scale: shares inside the 90 % interval over families no fit has seen."""
 
-    Returns the share inside over the other families, which the scale has not seen.
+    inside_90: float  # of windows
+    clips_inside_90: float
+    error_correlation: float  # agent/doubt.py
+
+
+def calibrate_doubt(model: SpeechQualityNet, windows: Windows) -> Doubt:
+    """Scale `mos_std` by windows, then fit how far errors of one clip go together, both over every second family.
+
+    Each until 90 % of the errors lie inside the 90 % interval. Without clips to fit on all stays as it is.
     """
-    outputs = outputs_of(model, windows)
-    targets = windows.whole_clips(np.arange(len(outputs))).targets
-    error = np.abs(outputs[..., OUTPUTS.index("mos")] - targets.mos.numpy())
-    ratio = error / outputs[..., OUTPUTS.index("mos_std")]
-    used = targets.weight.numpy() > 0
-    even = (np.arange(len(outputs)) // FAMILY_CLIPS % 2 == 0)[:, None]
-    if not (used & even).any() or not (used & ~even).any():
-        return float("nan")
-    scale = float(np.quantile(ratio[used & even], 0.9)) / _NORMAL_90
+    outputs = outputs_of(model, windows).astype(np.float64)
+    truth = Truth.of(windows.table.columns)
+    mos, std, speech = (outputs[..., OUTPUTS.index(name)] for name in ("mos", "mos_std", "speech_ratio"))
+    even = np.asarray(windows.table.columns["family"], np.int64) % 2 == 0
+    used, error = truth.weight > 0, np.abs(mos - truth.windows["mos"])
+    fitted, others = used & even[:, None], used & ~even[:, None]
+    if not fitted.any() or not others.any():
+        return Doubt(inside_90=float("nan"), clips_inside_90=float("nan"), error_correlation=1.0)
+    scale = float(np.quantile((error / std)[fitted], 0.9)) / _NORMAL_90
     model.spread_scale.mul_(scale)
-    return float((ratio[used & ~even] <= scale * _NORMAL_90).mean())
+    std *= scale
+    threshold, _ = presence_threshold(speech, truth.windows["speech_ratio"])
+    weight = pooling_weights(speech, speech >= threshold)
+    clip_error = np.abs(pool(mos, weight) - truth.mos)
+    known = np.isfinite(clip_error)
+    correlation = fit_error_correlation(clip_error[known & even], std[known & even], weight[known & even])
+    inside = clip_error <= _NORMAL_90 * pooled_std(std, weight, correlation)
+    return Doubt(
+        inside_90=float((error / std <= _NORMAL_90)[others].mean()),
+        clips_inside_90=float(inside[known & ~even].mean()) if (known & ~even).any() else float("nan"),
+        error_correlation=correlation,
+    )
+
+
+def fit_error_correlation(error: Float, std: Float, weight: Float) -> float:
+    """Of clips' errors (C,), windows' std and weights (C, W): the least with which 90 % are inside; 1 without a clip.
+
+    Solved for each clip alone: the correlation at which its error lies on the edge.
+    """
+    if not len(error):
+        return 1.0
+    seconds = effective_seconds(weight.sum(axis=1), (weight**2).sum(axis=1))
+    edge = (error / (_NORMAL_90 * pooled_std(std, weight, 1.0))) ** 2
+    needed = (edge * seconds - 1.0) / np.maximum(seconds - 1.0, 1e-9)  # one second says nothing: far outside 0 to 1
+    return float(np.clip(np.quantile(needed, 0.9), 0.0, 1.0))
 
 
 def pearson(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> float:

@@ -9,7 +9,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from livemos.agent.errors import ConfigError
 from livemos.agent.features import LogMel
 from livemos.training import checkpoint as store
 from livemos.training.batches import Windows
-from livemos.training.evaluate import calibrate_spread, judge
+from livemos.training.evaluate import calibrate_doubt, judge
 from livemos.training.fitting import Fitting
 from livemos.training.objectives import make_task_weights
 from livemos.training.recipe import Recipe
@@ -220,8 +220,9 @@ def fit(
         trainer.fit(fitting, ckpt_path=resumed)
     if trainer.is_global_zero:
         model = fitting.averaged()
-        inside = calibrate_spread(model, validation)
-        facts = judge(model, validation).as_facts() | {"inside_90": round(inside, 4)}
+        doubt = calibrate_doubt(model, validation)
+        facts = judge(model, validation).as_facts()
+        facts |= {name: round(value, 4) for name, value in asdict(doubt).items()}
         facts |= {"recipe": recipe.name, "version": recipe.version, "seed": recipe.seed, "steps": recipe.steps}
         facts["sources"] = read_sources(work / "train")
         facts |= {"train_clips": recipe.train_families * FAMILY_CLIPS, "front_end": front_end.parameters()}

@@ -119,6 +119,7 @@ def test_a_missing_file_is_named(parts: dict[str, bytes], tmp_path: Path, name: 
             "graphs",
         ),
         (lambda manifest: manifest["gate"].update(minimum_speech_ratio=2.0), "gate"),
+        (lambda manifest: manifest.update(error_correlation=1.5), "error_correlation"),
     ],
 )
 def test_a_manifest_that_does_not_fit_is_refused(

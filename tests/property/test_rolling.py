@@ -12,6 +12,7 @@ from livemos.agent.causes import CAUSES
 from livemos.agent.reasons import Reason
 from livemos.agent.rolling import WINDOWS_SECONDS, RollingBank, segments_in
 
+CORRELATION = 0.4  # of the errors of seconds (agent/doubt.py)
 _Segment = tuple[float, float, float] | None  # mos, speech_ratio, mos_std; None is unscored
 
 segment = st.one_of(st.none(), st.tuples(st.floats(1, 5), st.floats(0.1, 1), st.floats(0.05, 2)))
@@ -47,11 +48,13 @@ def _expected(history: list[_Segment]) -> dict[str, float] | None:
     weight = sum(speech for _, speech, _ in scored)
     ordered = sorted(mos for mos, _, _ in scored)
     position = 0.05 * (len(ordered) - 1)
+    seconds = 0.5 + 0.5 * weight**2 / sum(speech**2 for _, speech, _ in scored)
+    kept = CORRELATION + (1 - CORRELATION) / seconds
     below = math.floor(position)
     above = min(below + 1, len(ordered) - 1)
     return {
         "mos": sum(mos * speech for mos, speech, _ in scored) / weight,
-        "std": math.sqrt(sum(speech * std**2 for _, speech, std in scored) / weight),
+        "std": math.sqrt(kept * sum(speech * std**2 for _, speech, std in scored) / weight),
         "minimum": ordered[0],
         "p05": ordered[below] + (position - below) * (ordered[above] - ordered[below]),
         "speech": 0.5 * weight,
@@ -64,7 +67,7 @@ def test_every_window_follows_its_definition_for_streams_that_share_the_bank(
     first: list[_Segment], second: list[_Segment]
 ) -> None:
     """Two streams of different length run through one bank; neither may see the other's segments."""
-    bank = RollingBank(3, causes=True)
+    bank = RollingBank(3, error_correlation=CORRELATION, causes=True)
     streams = {0: first, 2: second}
     heard: dict[int, list[_Segment]] = {0: [], 2: []}
     for step in range(max(len(first), len(second))):
@@ -111,7 +114,7 @@ def test_five_seconds_hold_nine_segments() -> None:
 
 def test_a_row_that_is_reused_starts_without_the_old_call() -> None:
     """A new call must not begin with the last one's minimum."""
-    bank = RollingBank(1)
+    bank = RollingBank(1, error_correlation=CORRELATION)
     bank.push(np.array([0]), _values((1.0, 1.0, 0.5))[None], [None])
     bank.reset(0)
     (windows,) = bank.push(np.array([0]), _values((4.0, 1.0, 0.5))[None], [None])

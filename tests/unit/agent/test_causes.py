@@ -174,7 +174,7 @@ def test_a_segment_that_was_refused_for_want_of_time_has_no_cause_and_adds_none(
     )
     assert (refused.cause, refused.cause_probability, refused.snr_db) == (None, None, None)
     assert kept.cause is Cause.NOISE
-    bank = RollingBank(1, causes=True)
+    bank = RollingBank(1, error_correlation=1.0, causes=True)
     assert scores.causes is not None
     for row in range(2):
         (windows,) = bank.push(
@@ -186,7 +186,7 @@ def test_a_segment_that_was_refused_for_want_of_time_has_no_cause_and_adds_none(
 
 def test_a_row_that_is_reused_starts_without_the_causes_of_the_old_call() -> None:
     """A new call must not be blamed for the last one's echo."""
-    bank = RollingBank(1, causes=True)
+    bank = RollingBank(1, error_correlation=1.0, causes=True)
     values = np.array([[3.0, 3.0, 3.0, 3.0, 3.0, 0.5, 0.9]], np.float32)
     certain = np.eye(len(CAUSES), dtype=np.float32)
     for _ in range(9):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -161,6 +162,20 @@ def test_a_stream_is_announced_scored_rolled_up_and_ended_in_that_order(
     snapshot = running.hub.source("a")
     assert snapshot is not None
     assert snapshot.state is StreamState.ENDED
+
+
+def test_the_windows_have_the_doubt_that_the_bundle_tells(
+    graphless_bundle: Bundle, level_engine: object, noise: Callable[..., Samples]
+) -> None:
+    """Three seconds whose errors go together by a quarter are surer than one; the bundle says so, the windows do."""
+    manifest = graphless_bundle.manifest.model_copy(update={"error_correlation": 0.25})
+    running = Bench(replace(graphless_bundle, manifest=manifest), level_engine, 1)
+    writer = _open(running)
+    writer.write(_block(noise(48_000)))
+    writer.close()
+    rolling = [p for p in running.until_ended("a") if isinstance(p, RollingScore)][-1]
+    running.pipeline.stop()
+    assert [window.mos_std for window in rolling.windows] == [pytest.approx(0.5 * (0.25 + 0.75 / 3) ** 0.5)] * 4
 
 
 def test_segments_of_many_streams_that_fall_due_together_share_one_engine_call(

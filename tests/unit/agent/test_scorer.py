@@ -131,7 +131,7 @@ def _segment(index: int, mos: float | None, speech: float | None, reason: Reason
 def test_a_clip_is_the_speech_weighted_mean_of_its_scored_segments() -> None:
     """The promise behind the `mos` column."""
     segments = [_segment(0, 4.0, 0.9), _segment(1, 2.0, 0.3), _segment(2, None, None, Reason.SILENCE)]
-    clip: ClipScore = clip_score(segments, 2.0, 16_000, "m")
+    clip: ClipScore = clip_score(segments, 2.0, 16_000, "m", error_correlation=1.0)
     assert clip.mos == pytest.approx((4.0 * 0.9 + 2.0 * 0.3) / 1.2, abs=1e-5)
     assert clip.mos_std == pytest.approx(0.5)
     assert clip.reason is None
@@ -141,9 +141,11 @@ def test_a_clip_is_the_speech_weighted_mean_of_its_scored_segments() -> None:
 def test_a_clip_with_less_than_half_a_second_of_speech_is_no_speech() -> None:
     """One segment in which a door sounded like a voice must not give a minute of music its score."""
     silent = [_segment(index, None, 0.0, Reason.NO_SPEECH) for index in range(1, 20)]
-    clip = clip_score([_segment(0, 2.0, 0.4), *silent], 10.5, 16_000, "m")
+    clip = clip_score([_segment(0, 2.0, 0.4), *silent], 10.5, 16_000, "m", error_correlation=1.0)
     assert (clip.mos, clip.reason) == (None, Reason.NO_SPEECH)
-    assert clip_score([_segment(0, 2.0, 0.9), *silent], 10.5, 16_000, "m").mos == pytest.approx(2.0)
+    assert clip_score([_segment(0, 2.0, 0.9), *silent], 10.5, 16_000, "m", error_correlation=1.0).mos == pytest.approx(
+        2.0
+    )
 
 
 def test_an_unscored_clip_carries_the_reason_most_of_its_segments_have() -> None:
@@ -153,4 +155,4 @@ def test_an_unscored_clip_carries_the_reason_most_of_its_segments_have() -> None
         _segment(1, None, 0.0, Reason.NO_SPEECH),
         _segment(2, None, 0.0, Reason.NO_SPEECH),
     ]
-    assert clip_score(segments, 2.0, 16_000, "m").reason is Reason.NO_SPEECH
+    assert clip_score(segments, 2.0, 16_000, "m", error_correlation=1.0).reason is Reason.NO_SPEECH

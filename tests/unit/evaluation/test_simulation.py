@@ -72,18 +72,19 @@ def test_a_clip_is_pooled_as_the_product_pools_it(judged: Heldout) -> None:
             )
             for k in range(WINDOWS)
         ]
-        product = clip_score(segments, 7.0, 16_000, "")
+        product = clip_score(segments, 7.0, 16_000, "", error_correlation=0.4)
         refused += product.mos is None
         if product.mos is None:
             assert not weight[row].any()
         else:
             assert np.average(mos[row], weights=weight[row]) == pytest.approx(product.mos)
-            assert np.sqrt(np.average(std[row] ** 2, weights=weight[row])) == pytest.approx(product.mos_std)
+            said = heldout.pooled_std(std[row : row + 1], weight[row : row + 1], 0.4)
+            assert said[0] == pytest.approx(product.mos_std)
     assert 0 < refused < 30
     whole = heldout.pooling_weights(judged.outputs["speech_ratio"], judged.passed)[5]
     assert judged.scores["mos"][5] == pytest.approx(np.average(judged.outputs["mos"][5], weights=whole))
-    squares = np.average(judged.outputs["mos_std"][5] ** 2, weights=whole)
-    assert judged.mos_std[5] == pytest.approx(np.sqrt(squares))
+    told = load_bundle().manifest.error_correlation
+    assert judged.mos_std[5] == pytest.approx(heldout.pooled_std(judged.outputs["mos_std"][5:6], whole[None], told)[0])
 
 
 def test_windows_are_cut_from_the_table_where_the_agent_cuts_them(judged: Heldout, work_folder: Path) -> None:

@@ -31,7 +31,8 @@ SMALL = ConformerSize(stem_channels=4, width=24, blocks=1, heads=2, feed_forward
 def facts() -> dict[str, Any]:
     return {
         "front_end": LogMel().parameters(), "sources": ["made/up (clean, 2 files): CC0 1.0"],
-        "minimum_speech_ratio": 0.3, "recipe": "tiny", "seed": 1, "steps": 3, "train_clips": 40, "clips": 16,
+        "minimum_speech_ratio": 0.3, "error_correlation": 0.35,
+        "recipe": "tiny", "seed": 1, "steps": 3, "train_clips": 40, "clips": 16,
         "pearson": 0.5, "rmse": 0.9, "clean_bias": -0.1, "families_in_order_ratio": 0.8,
     }  # fmt: skip
 
@@ -102,6 +103,7 @@ def test_the_manifest_names_columns_units_and_the_gate(exported: Path) -> None:
     manifest = load_bundle(exported).manifest
     assert tuple(output.name for output in manifest.outputs) == OUTPUTS
     assert manifest.gate.minimum_speech_ratio == 0.3
+    assert manifest.error_correlation == 0.35
     assert manifest.features.build() == LogMel()
     assert manifest.multiply_adds
     assert manifest.parameters

@@ -14,7 +14,7 @@ from livemos.agent.errors import ConfigError
 from livemos.agent.features import LogMel
 from livemos.training import checkpoint, labels
 from livemos.training.batches import Windows
-from livemos.training.evaluate import presence_threshold
+from livemos.training.evaluate import calibrate_doubt, fit_error_correlation, presence_threshold
 from livemos.training.models.base import OUTPUTS
 from livemos.training.models.conformer import ConformerSize, SpeechQualityConformer
 from livemos.training.objectives import BatchTargets, Weights, family_loss
@@ -147,3 +147,52 @@ def test_the_presence_threshold_lies_between_speech_and_silence() -> None:
     lowest, passed = presence_threshold(said, np.array([[0.9, 0.6, 0.5, 0.0]]))
     assert lowest <= 0.06
     assert passed == 0.0
+
+
+def test_errors_that_go_together_are_found_from_clips_alone() -> None:
+    """Errors with a common part and parts that only neighbours share: the fit must give back what was drawn."""
+    rng = np.random.default_rng(7)
+    clips, wanted = 4_000, 0.3
+    halves = rng.standard_normal((clips, 14)) / 2**0.5
+    own = halves[:, 1:] + halves[:, :-1]  # segments of two halves of a second, each half in two of them
+    std = rng.uniform(0.3, 0.8, (clips, 1)) * np.ones((1, 13))
+    error = std * (wanted**0.5 * rng.standard_normal((clips, 1)) + (1 - wanted) ** 0.5 * own)
+    clip_error = np.abs(error.mean(axis=1))
+    assert fit_error_correlation(clip_error, std, np.ones((clips, 13))) == pytest.approx(wanted, abs=0.04)
+    assert fit_error_correlation(3.0 * clip_error, std, np.ones((clips, 13))) == 1.0
+    assert fit_error_correlation(0.1 * clip_error, std, np.ones((clips, 13))) == 0.0
+    assert fit_error_correlation(clip_error[:0], std[:0], np.ones((0, 13))) == 1.0
+
+
+class _Oracle(SpeechQualityConformer):
+    """Answers with the labels and errors that were drawn, batch after batch, at the scale that was set."""
+
+    def __init__(self, outputs: np.ndarray) -> None:  # type: ignore[type-arg]
+        super().__init__(SMALL, torch.zeros(64), torch.ones(64))
+        self.answers = torch.from_numpy(outputs.reshape(-1, len(OUTPUTS)).astype(np.float32))
+        self.asked = 0
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        rows = self.answers[self.asked : self.asked + len(features)].clone()
+        self.asked = (self.asked + len(features)) % len(self.answers)
+        rows[:, OUTPUTS.index("mos_std")] *= self.spread_scale
+        return rows
+
+
+def test_doubt_is_set_on_even_families_by_windows_and_by_clips(work: Path) -> None:
+    """Odd families judge it: what they say must not move the scale, nor how far errors go together."""
+    windows = Windows.of(read_table(work / "train"), LogMel())
+    truth = windows.whole_clips(np.arange(40)).targets
+    even = np.arange(40) // FAMILY_CLIPS % 2 == 0
+    outputs = np.full((40, truth.mos.shape[1], len(OUTPUTS)), 0.2, np.float32)
+    common = np.resize([0.2, -0.2, 0.4, -0.4], 40)[:, None]  # errors of a clip are one and the same
+    outputs[..., OUTPUTS.index("mos")] = truth.mos.numpy() + np.where(even[:, None], common, 9.0)
+    outputs[..., OUTPUTS.index("speech_ratio")] = truth.speech_ratio.numpy()
+    model = _Oracle(outputs)
+    doubt = calibrate_doubt(model, windows)
+    assert float(model.spread_scale) == pytest.approx(0.4 / 0.2 / 1.6449, rel=0.01)
+    assert (doubt.inside_90, doubt.clips_inside_90) == (0.0, 0.0)
+    assert doubt.error_correlation > 0.9
+    alternating = np.resize([1.0, -1.0], truth.mos.shape[1])  # neighbours undo one another
+    outputs[..., OUTPUTS.index("mos")] = truth.mos.numpy() + 0.4 * alternating
+    assert calibrate_doubt(_Oracle(outputs), windows).error_correlation < 0.5

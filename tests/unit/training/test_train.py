@@ -186,6 +186,7 @@ def test_a_finished_run_is_not_run_again(recipe: Recipe, place: Path) -> None:
     facts = checkpoint.load_model(place / recipe.name / checkpoint.FINAL)[1]
     assert facts["steps"] == recipe.steps
     assert facts["sources"]
+    assert 0.0 <= facts["error_correlation"] <= 1.0
 
 
 def test_a_checkpoint_of_another_recipe_is_not_continued(recipe: Recipe, place: Path) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from livemos.agent import gate
 from livemos.agent.bundle import Manifest, load_bundle
 from livemos.agent.causes import CAUSE_OUTPUTS, CAUSES
+from livemos.agent.doubt import std_of_mean
 from livemos.agent.engine import make_engine
 from livemos.agent.engine.base import Engine
 from livemos.agent.errors import ConfigError
@@ -110,7 +111,7 @@ class Heldout:
         if not set(CAUSE_OUTPUTS) <= set(self.outputs):
             return None
         weight = pooling_weights(self.outputs["speech_ratio"], self.passed)
-        return np.stack([_pool(self.outputs[name], weight) for name in CAUSE_OUTPUTS], axis=1)
+        return np.stack([pool(self.outputs[name], weight) for name in CAUSE_OUTPUTS], axis=1)
 
 
 def pooling_weights(speech_ratio: Float, passed: np.ndarray) -> Float:
@@ -120,7 +121,13 @@ def pooling_weights(speech_ratio: Float, passed: np.ndarray) -> Float:
     return np.where(passed & (seconds >= LEAST_SPEECH_SECONDS)[:, None], speech_ratio + 1e-6, 0.0)
 
 
-def _pool(values: Float, weight: Float) -> Float:
+def pooled_std(std: Float, weight: Float, error_correlation: float) -> Float:
+    """(C, W) -> (C,) standard deviation of the clips' means, as the product gives it (agent/doubt.py)."""
+    return std_of_mean(pool(std**2, weight), weight.sum(axis=1), (weight**2).sum(axis=1), error_correlation)
+
+
+def pool(values: Float, weight: Float) -> Float:
+    """(C, W) -> (C,) weighted mean, NaN without weight."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray((values * weight).sum(axis=1) / weight.sum(axis=1))
 
@@ -162,7 +169,7 @@ def assemble(columns: Columns, outputs: dict[str, Float], manifest: Manifest, fe
     front_end = manifest.features.build()
     passed = outputs["speech_ratio"] >= manifest.gate.minimum_speech_ratio
     weight = pooling_weights(outputs["speech_ratio"], passed)
-    scores = {name: _pool(outputs[name], weight) for name in DIMENSIONS}
+    scores = {name: pool(outputs[name], weight) for name in DIMENSIONS}
     scores["mos_plain"] = outputs["mos"].mean(axis=1)
     scores |= _baselines(truth, columns, _band_quantiles(features))
     loudest = features.max(axis=1, keepdims=True).astype(np.float32)
@@ -171,7 +178,7 @@ def assemble(columns: Columns, outputs: dict[str, Float], manifest: Manifest, fe
         outputs=outputs,
         truth=truth,
         scores=scores,
-        mos_std=np.sqrt(_pool(outputs["mos_std"] ** 2, weight)),
+        mos_std=pooled_std(outputs["mos_std"], weight, manifest.error_correlation),
         passed=passed,
         bandwidth_hz=gate.bandwidth_hz(loudest, front_end).astype(np.float64),
         front_end=front_end,
