@@ -1,5 +1,7 @@
 """Any sample rate to 16 kHz as a stream: FFmpeg's resampler with a filter long enough that no image or alias is heard.
 
+Twice the rate, which is every telephone stream, is the same filter in NumPy (agent/doubling.py): an FFmpeg graph takes
+10 ms to build, and twice as long to run.
 The output depends on the input alone, not on how it was cut into calls. Held back are 4.1 ms at most (docs/audio.md has
 the figures for each rate, and why soxr's stream, which holds back up to 115 ms, is not used here).
 """
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import numpy.typing as npt
 
+from livemos.agent.doubling import HELD_BACK_SAMPLES, RateDoubler
 from livemos.agent.records import SAMPLE_RATE_HZ, Samples
 
 if TYPE_CHECKING:
@@ -44,6 +47,7 @@ class StreamResampler:
             raise ValueError(f"sample rates lie between 1,000 and 384,000 Hz, got {from_hz} to {to_hz}")
         self.from_hz, self.to_hz = from_hz, to_hz
         self._graph: tuple[Graph, FilterContext, FilterContext] | None = None
+        self._doubler = RateDoubler() if to_hz == 2 * from_hz else None
         self._pushed_samples = self._given_samples = 0
 
     def push(self, samples: Samples) -> Samples:
@@ -64,16 +68,20 @@ class StreamResampler:
             self._restart()
             return np.zeros(0, np.float32)
         # silence behind the end instead of the filter's own flush, which gives nothing for input shorter than itself
-        silence_samples = 256 * max(1, -(-self.from_hz // self.to_hz))
+        silence_samples = HELD_BACK_SAMPLES if self._doubler else 256 * max(1, -(-self.from_hz // self.to_hz))
         rest = self._through(np.zeros(silence_samples, np.float32))[:due]
         self._restart()
         return rest
 
     def _restart(self) -> None:
         self._graph = None
+        self._doubler = RateDoubler() if self._doubler else None
         self._pushed_samples = self._given_samples = 0
 
     def _through(self, samples: Samples) -> Samples:
+        return self._doubler.push(samples) if self._doubler else self._filtered(samples)
+
+    def _filtered(self, samples: Samples) -> Samples:
         import av  # FFmpeg's libraries take 0.1 s to load: a stream at 16 kHz does not pay for them
 
         if self._graph is None:
