@@ -164,7 +164,8 @@ class RollingWindow:
     """Speech-weighted statistics of the scored segments inside one window.
 
     window_seconds: 5, 30 or 60; None is the whole call. mos: mean weighted by speech_ratio; mos_minimum and mos_p05
-    (5th percentile) are of single segments. coverage_ratio: scored segments over all segments due in the window.
+    (5th percentile) are of single segments. mos_std: of that mean (agent/doubt.py).
+    coverage_ratio: scored segments over all segments due in the window.
     cause: the one with the largest mean probability, weighted like mos; snr_db: that of noisiness here.
     """
 
