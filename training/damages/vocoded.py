@@ -41,10 +41,11 @@ def _root_hann() -> Float32:
 
 
 def _cut(samples: Samples, window: int, hop: int) -> Float32:
-    """(T, window) overlapping pieces; the first is centred on sample 0, the last lies beyond the end."""
-    frames = -(-len(samples) // hop) + window // hop
+    """(T, window) overlapping pieces, the second centred on sample 0, so that each sample lies in as many."""
+    lead = window // 2 + hop
+    frames = (lead + len(samples) - 1) // hop + 1
     padded = np.zeros((frames - 1) * hop + window, np.float32)
-    padded[window // 2 : window // 2 + len(samples)] = samples
+    padded[lead : lead + len(samples)] = samples
     return np.lib.stride_tricks.sliding_window_view(padded, window)[::hop]
 
 
@@ -60,7 +61,7 @@ def _sound(spectrum: Spectrum, length: int) -> Samples:
     rows = np.zeros((len(pieces) + _LAPS - 1, _HOP), np.float32)
     for lap in range(_LAPS):
         rows[lap : lap + len(pieces)] += pieces[:, lap]
-    start = _WINDOW // 2
+    start = _WINDOW // 2 + _HOP
     return np.ascontiguousarray(rows.reshape(-1)[start : start + length], np.float32)
 
 
@@ -221,7 +222,8 @@ def _inverse_filters(powers: Float32, order: int, step: int) -> Spectrum:
     """(T, _BINS) response of the prediction error filter of each frame, by the recursion of Levinson and Durbin."""
     correlation = scipy.fft.irfft(powers, axis=1)[:, : order + 1].astype(np.float64)
     correlation[:, 0] = correlation[:, 0] * 1.0005 + _FLOOR  # a floor 33 dB down keeps the recursion stable
-    correlation = correlation[np.arange(len(correlation)) // step * step]
+    held = np.arange(len(correlation)) // step * step + step // 2  # the middle one stands for its neighbours
+    correlation = correlation[np.minimum(held, len(correlation) - 1)]
     filters = np.zeros_like(correlation)
     filters[:, 0] = 1.0
     error = correlation[:, 0].copy()
@@ -249,7 +251,7 @@ def _pitch_hz(samples: Samples) -> npt.NDArray[np.float64]:
 
 def _pulse_train(pitch_hz: npt.NDArray[np.float64], length: int) -> Samples:
     """(length,) one pulse a period, of unit power; silent without pitch."""
-    frames = np.minimum((np.arange(length) + _HOP // 2) // _HOP, len(pitch_hz) - 1)
+    frames = np.minimum((np.arange(length) + _HOP // 2) // _HOP + 1, len(pitch_hz) - 1)
     each = pitch_hz[frames]
     periods = np.floor(np.cumsum(each) / SAMPLE_RATE_HZ)
     train = np.zeros(length, np.float32)
