@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +13,12 @@ from torch import Tensor
 from livemos.agent.features import LogMel
 from livemos.agent.records import SEGMENT_SAMPLES, STRIDE_SAMPLES
 from livemos.training import causes, labels
+from livemos.training.augment import Voice, draw_voice
 from livemos.training.labels import Targets
 from livemos.training.objectives import BatchTargets
 from livemos.training.recipe import Recipe
 from livemos.training.simulator import FAMILY_CLIPS, WINDOWS
-from livemos.training.tables import Table
+from livemos.training.tables import Table, joined
 
 Indices = npt.NDArray[np.intp]
 _NEPERS_PER_DB = np.log(10.0) / 10.0  # of power
@@ -32,33 +34,57 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Windows:
-    """A table seen as 1 s windows with their targets."""
+    """A table seen as 1 s windows with their targets. first_families: without those of a recipe's addition."""
 
     table: Table
     targets: Targets
     front_end: LogMel
+    first_families: int
 
     @classmethod
-    def of(cls, table: Table, front_end: LogMel) -> Windows:
-        """Computes the targets once."""
-        return cls(table=table, targets=labels.make_targets(table.columns), front_end=front_end)
+    def of(cls, table: Table, front_end: LogMel, addition: Table | None = None) -> Windows:
+        """Computes the targets once. The labels of an addition are brought to the scale of the first table."""
+        first_clips = len(table.features)
+        whole = table if addition is None else joined(table, addition)
+        return cls(
+            table=whole,
+            targets=labels.make_targets(whole.columns, scale_clips=first_clips),
+            front_end=front_end,
+            first_families=first_clips // FAMILY_CLIPS,
+        )
 
     @property
     def families(self) -> int:
         """Whole families in the table."""
         return len(self.table.features) // FAMILY_CLIPS
 
-    def batch(self, clips: Indices, windows: Indices, gains_db: npt.NDArray[np.float64]) -> Batch:
-        """clips: (C,), windows: (C, W) numbers 0 to WINDOWS - 1, gains_db: (C,) applied to features and level alike."""
+    def batch(
+        self,
+        clips: Indices,
+        windows: Indices,
+        gains_db: npt.NDArray[np.float64],
+        *,
+        shifts_frames: Indices | None = None,
+        voices: Sequence[Voice] | None = None,
+    ) -> Batch:
+        """clips: (C,), windows: (C, W) numbers 0 to WINDOWS - 1, gains_db: (C,) applied to features and level alike.
+
+        shifts_frames: (C,) how far from its place each window of a clip begins; voices: one a clip.
+        """
         frames = self.front_end.frames(SEGMENT_SAMPLES)
         stride = STRIDE_SAMPLES // self.front_end.hop_samples
+        shifts = np.zeros(len(clips), np.intp) if shifts_frames is None else shifts_frames
+        first_frames = np.clip(windows * stride + shifts[:, None], 0, self.table.features.shape[1] - frames)
         cut = np.stack(
             [
                 self.table.features[clip, start : start + frames]
-                for clip, starts in zip(clips, windows * stride, strict=True)
+                for clip, starts in zip(clips, first_frames, strict=True)
                 for start in starts
             ]
         ).astype(np.float32)
+        if voices is not None:
+            per_clip = cut.reshape(len(clips), -1, *cut.shape[1:])
+            cut = np.concatenate([voice(clip) for voice, clip in zip(voices, per_clip, strict=True)])
         shift = np.repeat(gains_db * _NEPERS_PER_DB, windows.shape[1]).astype(np.float32)
         cut = np.maximum(cut + shift[:, None, None], np.float32(np.log(self.front_end.floor)))
         return Batch(features=torch.from_numpy(cut), targets=self._targets(clips, windows, gains_db))
@@ -86,15 +112,30 @@ class Windows:
 
     def training_batch(self, recipe: Recipe, step: int) -> Batch:
         """The batch of `step`: the families of one shuffled pass, the same windows for all clips of a family."""
-        per_pass = self.families // recipe.batch_families
-        order = np.random.default_rng([recipe.seed, 1, step // per_pass]).permutation(self.families)
-        place = step % per_pass * recipe.batch_families
+        families = self._families_of(recipe, step)
         rng = np.random.default_rng([recipe.seed, 2, step])
-        families = order[place : place + recipe.batch_families]
         clips = (families[:, None] * FAMILY_CLIPS + np.arange(FAMILY_CLIPS)).ravel()
         windows = np.stack([rng.permutation(WINDOWS)[: recipe.windows_per_clip] for _ in families])
         gains_db = rng.uniform(-recipe.gain_db, recipe.gain_db, len(clips))
-        return self.batch(clips, np.repeat(windows, FAMILY_CLIPS, axis=0), gains_db)
+        shifts, voices = None, None
+        if recipe.augmentation is not None:
+            limit = recipe.augmentation.shift_frames
+            shifts = np.repeat(rng.integers(-limit, limit + 1, len(families)), FAMILY_CLIPS)
+            centres_hz = self.front_end.band_edges_hz[1:-1]
+            drawn = [draw_voice(rng, recipe.augmentation, centres_hz) for _ in families]
+            voices = [voice for voice in drawn for _ in range(FAMILY_CLIPS)]
+        windows = np.repeat(windows, FAMILY_CLIPS, axis=0)
+        return self.batch(clips, windows, gains_db, shifts_frames=shifts, voices=voices)
+
+    def _families_of(self, recipe: Recipe, step: int) -> Indices:
+        """(batch_families,) of the first table alone until the addition joins, of both from then on."""
+        began = 0 if recipe.addition is None else round(recipe.addition.joins_at * recipe.steps)
+        both = recipe.addition is not None and step >= began
+        families, since, stage = (self.families, step - began, 3) if both else (self.first_families, step, 1)
+        per_pass = families // recipe.batch_families
+        order = np.random.default_rng([recipe.seed, stage, since // per_pass]).permutation(families)
+        place = since % per_pass * recipe.batch_families
+        return np.asarray(order[place : place + recipe.batch_families])
 
     def whole_clips(self, clips: Indices) -> Batch:
         """All windows of `clips` as they are."""
@@ -103,6 +144,7 @@ class Windows:
 
     def feature_statistics(self) -> tuple[Tensor, Tensor]:
         """Mean and deviation of each band, (F,), over a few hundred clips spread over the table."""
-        some = self.table.features[:: max(1, len(self.table.features) // 400)].astype(np.float32)
+        first = self.table.features[: self.first_families * FAMILY_CLIPS]
+        some = first[:: max(1, len(first) // 400)].astype(np.float32)
         mean, deviation = some.mean(axis=(0, 1)), some.std(axis=(0, 1))
         return torch.from_numpy(mean), torch.from_numpy(np.maximum(deviation, 0.1))

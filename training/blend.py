@@ -20,6 +20,8 @@ import numpy.typing as npt
 from livemos.training.damages import DAMAGES
 from livemos.training.effects import Array, Columns
 
+Mask = npt.NDArray[np.bool_]
+
 CLIP_TEACHERS = ("distill_mos",)
 SECOND_TEACHERS = ("cs22_b1", "cs22_b2", "dnsmos_pro")
 # the share of PESQ in the label of a clip with this damage; the rest is the teachers'
@@ -45,7 +47,7 @@ class Opinion:
 
     clip: Array
     window: Array
-    asked: npt.NDArray[np.bool_]
+    asked: Mask
 
 
 def pesq_trust(columns: Columns) -> Array:
@@ -58,27 +60,31 @@ def pesq_trust(columns: Columns) -> Array:
     return trust
 
 
-def ask(columns: Columns, pesq_mos: Array) -> Opinion | None:
-    """The teachers' opinion of a table whose PESQ labels are `pesq_mos`, (C,); None where too few clips were heard."""
+def ask(columns: Columns, pesq_mos: Array, basis: Mask | None = None) -> Opinion | None:
+    """The teachers' opinion of a table whose PESQ labels are `pesq_mos`, (C,); None where too few clips were heard.
+
+    basis: (C,) the clips that scales are taken from; None for all.
+    """
     speech = np.asarray(columns["speech_ratio"], np.float64)
     labelled = np.isfinite(pesq_mos)
+    scale = labelled if basis is None else labelled & basis
     heard: list[Array] = [np.asarray(columns[name], np.float64) for name in CLIP_TEACHERS if name in columns]
     windows = np.zeros_like(speech)
     seconds = [np.asarray(columns[name], np.float64) for name in SECOND_TEACHERS if name in columns]
     weight = _PAUSE_WEIGHT + (1.0 - _PAUSE_WEIGHT) * speech[:, ::2]
     heard += [(values * weight).sum(axis=1) / weight.sum(axis=1) for values in seconds]
-    usable = [k for k, each in enumerate(heard) if (labelled & np.isfinite(each)).sum() >= _LEAST_ASKED]
+    usable = [k for k, each in enumerate(heard) if (scale & np.isfinite(each)).sum() >= _LEAST_ASKED]
     if not usable:
         return None
     truth = _truth(columns, pesq_mos)
     scaled, slopes = [], {}
     for k in usable:
-        asked = labelled & np.isfinite(heard[k])
+        asked = scale & np.isfinite(heard[k])
         slopes[k] = pesq_mos[asked].std() / heard[k][asked].std()
         values = pesq_mos[asked].mean() + slopes[k] * (heard[k] - heard[k][asked].mean())
         scaled.append(_completed(values, asked, labelled, truth))
     mean = np.mean(scaled, axis=0)
-    stretch = pesq_mos[labelled].std() / mean[labelled].std()
+    stretch = pesq_mos[scale].std() / mean[scale].std()
     by_second = [k for k in usable if k >= len(heard) - len(seconds)]
     for k in by_second:
         values = seconds[k - (len(heard) - len(seconds))]
@@ -87,30 +93,35 @@ def ask(columns: Columns, pesq_mos: Array) -> Opinion | None:
         windows[:, ::2] += apart / len(by_second)
         windows[:, 1::2] += 0.5 * (apart[:, :-1] + apart[:, 1:]) / len(by_second)
     return Opinion(
-        clip=pesq_mos[labelled].mean() + stretch * (mean - mean[labelled].mean()),
+        clip=pesq_mos[scale].mean() + stretch * (mean - mean[scale].mean()),
         window=windows,
         asked=np.any([np.isfinite(heard[k]) for k in usable], axis=0),
     )
 
 
-def restored(pesq_mos: Array, blended: Array, clean: npt.NDArray[np.bool_]) -> tuple[Array, float]:
+def restored(pesq_mos: Array, blended: Array, clean: Mask, basis: Mask | None = None) -> tuple[Array, float]:
     """`blended` (C,) with the deviation of `pesq_mos` and the same mean over `clean` clips; and the factor it took.
+
+    basis: as in `ask`.
 
     Averaging voices that disagree narrows the scale; what is best and what is worst shall stay where they were.
     """
-    labelled = np.isfinite(blended)
+    labelled = np.isfinite(blended) if basis is None else np.isfinite(blended) & basis
     factor = float(pesq_mos[labelled].std() / max(float(blended[labelled].std()), 1e-6))
     anchor = labelled & clean if (labelled & clean).any() else labelled
     mos = pesq_mos[anchor].mean() + factor * (blended - blended[anchor].mean())
     return np.asarray(np.clip(mos, 1.0, 5.0)), factor
 
 
-def _completed(values: Array, asked: npt.NDArray[np.bool_], wanted: npt.NDArray[np.bool_], truth: Array) -> Array:
-    """`values` with a ridge regression on `truth` where a teacher was not asked; NaN outside `wanted`."""
+def _completed(values: Array, asked: Mask, wanted: Mask, truth: Array) -> Array:
+    """`values` with a ridge regression on `truth` where a teacher has not answered; NaN outside `wanted`.
+
+    asked: the clips that the regression is made from.
+    """
     centre = values[asked].mean()
     seen = truth[asked]
     weights = np.linalg.solve(seen.T @ seen + _RIDGE * np.eye(seen.shape[1]), seen.T @ (values[asked] - centre))
-    filled = np.where(asked, values, centre + truth @ weights)
+    filled = np.where(np.isfinite(values), values, centre + truth @ weights)
     return np.where(wanted, filled, np.nan)
 
 

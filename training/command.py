@@ -49,21 +49,30 @@ def _recipe(name: str) -> Recipe:
 
 
 def _jobs(data: Path, work: Path, recipe: Recipe, labelers: str, models: Path | None = None) -> list[TableJob]:
+    """The tables of a recipe: validation, training, and its addition where it has one."""
     from livemos.training.tables import TableJob
 
+    # the validation clips are drawn from other recordings, and from another seed
+    wanted = [
+        ("val", "val", recipe.seed + 1, recipe.validation_families, recipe.damage_set),
+        ("train", "train", recipe.seed, recipe.train_families, recipe.damage_set),
+    ]
+    if recipe.addition is not None:
+        added = recipe.addition
+        wanted.append((added.name, "train", added.seed, added.families, added.damage_set))
     return [
-        # the validation clips are drawn from other recordings, and from another seed
         TableJob(
             data=data,
-            folder=work / split,
+            folder=work / name,
             split=split,
-            seed=recipe.seed + offset,
+            seed=seed,
             families=families,
-            damage_set=recipe.damage_set,
+            damage_set=damage_set,
             labelers=tuple(labelers.split(",")),
             models=models,
+            name=name,
         )
-        for offset, split, families in ((1, "val", recipe.validation_families), (0, "train", recipe.train_families))
+        for name, split, seed, families, damage_set in wanted
     ]
 
 
@@ -83,7 +92,7 @@ def simulate(
     from livemos.training.simulator import FAMILY_CLIPS
     from livemos.training.tables import open_simulator
 
-    simulator = open_simulator(_jobs(data, out, _recipe(recipe_name), "pesq")[1])
+    simulator = open_simulator(_jobs(data, out, _recipe(recipe_name), "pesq")[-1])
     out.mkdir(parents=True, exist_ok=True)
     with (out / "manifest.jsonl").open("w", encoding="utf-8") as manifest:
         for family in range(-(-clips // FAMILY_CLIPS)):
@@ -117,9 +126,9 @@ def label(
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("shards"))
     for job in _jobs(data, work, recipe, labelers, models):
         if kept is not None:
-            kept_labels.restore(kept / recipe.name, job)
+            kept_labels.restore(kept / (recipe.clips_of or recipe.name), job)
         with Progress(*columns, TimeRemainingColumn()) as progress:
-            task = progress.add_task(f"labelling {job.split}", total=len(missing_shards(job)))
+            task = progress.add_task(f"labelling {job.name}", total=len(missing_shards(job)))
             for finished in build(job, spread=spread):
                 progress.advance(task, finished)
 
@@ -136,7 +145,7 @@ def keep(
 
     recipe = _recipe(recipe_name)
     for job in _jobs(data, work, recipe, "pesq"):
-        typer.echo(str(kept_labels.keep(job, out / recipe.name)))
+        typer.echo(str(kept_labels.keep(job, out / (recipe.clips_of or recipe.name))))
 
 
 @app.command()

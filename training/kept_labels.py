@@ -1,6 +1,6 @@
 """Labels that outlive a work folder: one small file a split, without audio and features, kept in the repository.
 
-    FOLDER/<recipe>/<split>.npz
+    FOLDER/<recipe>/<table>.npz       table: train, val, or the name of an addition
 
 A new machine simulates the clips again from the seed (the features cost a third of the labels) and takes the labels
 from here. Whether audio and labels belong together is told by the level of each second.
@@ -53,7 +53,7 @@ def keep(job: TableJob, folder: Path) -> Path:
             ]
             columns[column] = np.concatenate(parts).astype(np.float16)
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{job.split}.npz"
+    file = folder / f"{job.name or job.split}.npz"
     save_columns(file, columns)
     return file
 
@@ -63,7 +63,7 @@ def restore(folder: Path, job: TableJob) -> int:
 
     Raises ConfigError when they were given for another seed, set of damages or set of recordings.
     """
-    file = folder / f"{job.split}.npz"
+    file = folder / f"{job.name or job.split}.npz"
     if not file.exists():
         return 0
     kept = read_columns(file)

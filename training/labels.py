@@ -108,19 +108,25 @@ class Targets:
     asked: npt.NDArray[np.bool_]
 
 
-def make_targets(columns: dict[str, npt.NDArray[np.generic]]) -> Targets:
-    """Targets from the columns of a label table (training/tables.py), whole families of clips in their order."""
+def make_targets(columns: dict[str, npt.NDArray[np.generic]], scale_clips: int | None = None) -> Targets:
+    """Targets from the columns of a label table (training/tables.py), whole families of clips in their order.
+
+    scale_clips: the scales of the teachers are taken from so many clips at the front; None for all.
+    """
     value = {name: np.asarray(columns[name], np.float64) for name in _NUMBERS}
     colour = colour_db(value["response_db"])
     colour_penalty = np.clip(_COLOUR_PENALTY_PER_DB * (colour - _COLOUR_FREE_DB), 0.0, _COLOUR_PENALTY_LIMIT)
     source_penalty = np.clip(_SOURCE_PENALTY_PER_DB * (_SOURCE_SNR_DB - value["source_snr_db"]), 0.0, 0.3)
     mos = np.clip(mos_from_pesq(value["pesq_wb"]) - colour_penalty - source_penalty, 1.0, 5.0)
-    opinion = blend.ask(columns, mos) if "severities" in columns else None
+    basis = np.arange(len(mos)) < (len(mos) if scale_clips is None else scale_clips)
+    opinion = blend.ask(columns, mos, basis) if "severities" in columns else None
     local = np.isin(columns["ladder"], LOCAL_KINDS)
     window_apart = np.zeros_like(value["speech_ratio"])
     if opinion is not None:
         trust = blend.pesq_trust(columns)
-        mos, stretch = blend.restored(mos, trust * mos + (1.0 - trust) * opinion.clip, columns["damages"] == "[]")
+        mos, stretch = blend.restored(
+            mos, trust * mos + (1.0 - trust) * opinion.clip, columns["damages"] == "[]", basis
+        )
         window_apart = stretch * (1.0 - trust)[:, None] * opinion.window
     window_mos = np.clip(_spread(mos, value, local) + window_apart, 1.0, 5.0)
     # what is silent in the middle of a word is no speech, however much of it was said

@@ -4,14 +4,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from livemos.training.augment import Augmentation
 from livemos.training.models import Size
 from livemos.training.models.conformer import ConformerSize
 from livemos.training.objectives import Weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Addition:
+    """A second table of training clips, drawn from a seed and a set of damages of its own, that joins on the way.
+
+    joins_at: share of the steps after which its families are heard too. Validation clips stay those of the recipe.
+    """
+
+    name: str  # of its folder in the work folder, and of its kept labels
+    seed: int
+    families: int
+    damage_set: str
+    joins_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """Sizes in families of four clips; windows are 1 s."""
+    """Sizes in families of four clips; windows are 1 s. clips_of: the recipe whose kept labels these clips have."""
 
     name: str
     version: str
@@ -30,3 +45,6 @@ class Recipe:
     size: Size = field(default_factory=ConformerSize)
     weights: Weights = field(default_factory=Weights)
     learned_task_weights: bool = False  # homoscedastic, objectives.TaskWeights
+    augmentation: Augmentation | None = None
+    addition: Addition | None = None
+    clips_of: str = ""  # "": its own

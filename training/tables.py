@@ -43,7 +43,7 @@ Columns = dict[str, npt.NDArray[np.generic]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableJob:
-    """Everything that decides the content of a table; a worker needs nothing else."""
+    """Everything that decides the content of a table; a worker needs nothing else. name: "" for that of the split."""
 
     data: Path
     folder: Path
@@ -53,6 +53,7 @@ class TableJob:
     damage_set: str = "first"
     labelers: tuple[str, ...] = ("pesq",)
     models: Path | None = None  # folder of the labelers' model files
+    name: str = ""
 
     def shards(self) -> range:
         """Numbers of the shards; the last may be short."""
@@ -302,6 +303,12 @@ def read_table(folder: Path, families: int | None = None) -> Table:
     files = _tables(folder, families)
     features = np.concatenate([np.load(str(file).replace(".table.npz", ".features.npy")) for file in files])
     return Table(features=features, columns=_joined(files))
+
+
+def joined(first: Table, second: Table) -> Table:
+    """The clips of both, in this order."""
+    columns = {name: np.concatenate([first.columns[name], second.columns[name]]) for name in first.columns}
+    return Table(features=np.concatenate([first.features, second.features]), columns=columns)
 
 
 def read_all_columns(folder: Path) -> Columns:

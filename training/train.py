@@ -209,7 +209,9 @@ def fit(
     folder = work / recipe.name
     folder.mkdir(parents=True, exist_ok=True)
     front_end = LogMel()
-    windows = Windows.of(read_table(work / "train", recipe.train_families), front_end)
+    addition = recipe.addition
+    added = None if addition is None else read_table(work / addition.name, addition.families)
+    windows = Windows.of(read_table(work / "train", recipe.train_families), front_end, added)
     validation = Windows.of(read_table(work / "val", recipe.validation_families), front_end)
     task_weights = make_task_weights(learned=recipe.learned_task_weights)
     fitting = Fitting(recipe, windows, task_weights=task_weights, loaders=machine.loaders)
@@ -225,6 +227,6 @@ def fit(
         facts |= {name: round(value, 4) for name, value in asdict(doubt).items()}
         facts |= {"recipe": recipe.name, "version": recipe.version, "seed": recipe.seed, "steps": recipe.steps}
         facts["sources"] = read_sources(work / "train")
-        facts |= {"train_clips": recipe.train_families * FAMILY_CLIPS, "front_end": front_end.parameters()}
+        facts |= {"train_clips": windows.families * FAMILY_CLIPS, "front_end": front_end.parameters()}
         store.save_model(folder / store.FINAL, model, recipe.size, facts)
     return folder / store.FINAL

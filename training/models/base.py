@@ -54,8 +54,12 @@ class SpeechQualityNet(nn.Module):
         self.register_buffer("spread_scale", torch.ones(()))
 
     def layers(self, normalised: Tensor) -> list[Tensor]:
-        """(B, T, F) -> layers (B, T', D), from the entrance to the end."""
+        """(B, T, F) -> layers of one shape, from the entrance to the end."""
         raise NotImplementedError
+
+    def frames(self, mixed: Tensor) -> Tensor:
+        """What has the shape of a layer -> (B, T', D)."""
+        return mixed
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, T, F) -> (B, K)."""
@@ -63,7 +67,8 @@ class SpeechQualityNet(nn.Module):
         shares = torch.softmax(self.layer_scores, dim=0)
         mixed = sum(share * layer for share, layer in zip(shares.unbind(), layers, strict=True))
         assert isinstance(mixed, Tensor)  # for the type checker: sum() of no layers would be 0
-        pooled = attentive_stats_pool(mixed, self.score(mixed).squeeze(-1))  # (B, 2 D)
+        frames = self.frames(mixed)
+        pooled = attentive_stats_pool(frames, self.score(frames).squeeze(-1))  # (B, 2 D)
         raw = self.head(pooled)
         bounded = torch.sigmoid(raw[:, : len(SCORES) + 1])
         causes = torch.softmax(raw[:, len(SCORES) + 1 :], dim=1)

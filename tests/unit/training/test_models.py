@@ -14,12 +14,15 @@ from livemos.training.evaluate import macro_f1
 from livemos.training.models.base import CAUSE_OUTPUTS, FIRST_CAUSE, OUTPUTS
 from livemos.training.models.conformer import ConformerSize
 from livemos.training.models.convolutional import ConvolutionalSize
+from livemos.training.models.residual import ResidualSize
 from livemos.training.objectives import LEARNED_TERMS, TaskWeights, make_task_weights
 
 SIZES: list[models.Size] = [
     ConformerSize(stem_channels=4, width=24, blocks=1, heads=2, feed_forward=32, head_width=16),
     ConvolutionalSize(stem_channels=4, width=24, blocks=2, heads=2, head_width=16),
     ConvolutionalSize(stem_channels=4, width=24, blocks=2, heads=0, head_width=16),
+    ResidualSize(stem_channels=4, width=24, blocks=2, heads=2, head_width=16),
+    ResidualSize(stem_channels=4, width=24, blocks=2, heads=0, head_width=16),
 ]
 
 

@@ -1,0 +1,35 @@
+"""The second data set heard with other voices and microphones, and a third with vocoders that joins on the way.
+
+    livemos train label --data DIR --work DIR --recipe third --kept training/labels_data
+    livemos train fit --work DIR --recipe third
+
+The first 24,576 clips are those of the recipe `second`, labels included. 4,096 more, of the set `third`, are heard from
+0.6 of the steps on: 7,200 steps pass the first table 9.4 times, 4,800 pass both together 5.4 times.
+"""
+
+from __future__ import annotations
+
+from livemos.training.augment import Augmentation
+from livemos.training.models.residual import ResidualSize
+from livemos.training.recipe import Addition, Recipe
+
+RECIPE = Recipe(
+    name="third",
+    version="0.3",
+    seed=2_002,
+    clips_of="second",
+    train_families=6_144,
+    validation_families=480,
+    addition=Addition(name="third_added", seed=3_003, families=1_024, damage_set="third", joins_at=0.6),
+    steps=12_000,
+    batch_families=8,
+    windows_per_clip=4,
+    peak_learning_rate=2e-3,
+    weight_decay=0.02,
+    average_decay=0.999,
+    gain_db=6.0,
+    evaluate_every_steps=1_500,
+    damage_set="second",
+    size=ResidualSize(),
+    augmentation=Augmentation(),
+)
