@@ -10,9 +10,11 @@ import logging
 import warnings
 from typing import Any
 
+import numpy as np
 import onnx
 import onnx.inliner
 import torch
+from onnx import numpy_helper
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -51,6 +53,7 @@ def to_onnx(model: nn.Module, frames: int, bands: int) -> bytes:
     if any(node.domain == DOMAIN for node in graph.graph.node):
         graph.functions.append(pooling_function())
     strip(graph)
+    fold_into_pointwise(graph)
     require_folded(graph)
     return serialise(graph)
 
@@ -61,13 +64,41 @@ def serialise(graph: onnx.ModelProto) -> bytes:
     return graph.SerializeToString(deterministic=True)
 
 
+def fold_into_pointwise(graph: onnx.ModelProto) -> None:
+    """Let the weights of a pointwise convolution carry the batch normalisation in front of it, in place.
+
+    (The exporter folds what stands behind a convolution. In front, only a kernel of one frame without padding can.)
+    """
+    values = {each.name: each for each in graph.graph.initializer}
+    for node in [each for each in graph.graph.node if each.op_type == "BatchNormalization"]:
+        readers = [each for each in graph.graph.node if node.output[0] in each.input]
+        if len(readers) != 1 or readers[0].op_type != "Conv" or len(readers[0].input) != 3:
+            continue
+        conv = readers[0]
+        weight, bias = (numpy_helper.to_array(values[name]) for name in conv.input[1:])
+        if weight.shape[2:] != (1, 1):
+            continue
+        factor, shift, mean, variance = (numpy_helper.to_array(values[name]) for name in node.input[1:5])
+        epsilon = next((each.f for each in node.attribute if each.name == "epsilon"), 1e-5)
+        factor = factor / np.sqrt(variance + epsilon)
+        bias = bias + (weight * (shift - mean * factor)[:, None, None]).sum(axis=(1, 2, 3))
+        weight = weight * factor[:, None, None]
+        for name, value in zip(conv.input[1:], (weight, bias), strict=True):
+            values[name].CopyFrom(numpy_helper.from_array(value.astype(np.float32), name))
+        conv.input[0] = node.input[0]
+        graph.graph.node.remove(node)
+        unread = set(node.input[1:]) - {name for each in graph.graph.node for name in each.input}
+        for name in unread:
+            graph.graph.initializer.remove(values[name])
+
+
 def require_folded(graph: onnx.ModelProto) -> None:
     """BundleError where batch normalisation is left: an operator a frame that the weights can carry."""
     left = [node.name for node in graph.graph.node if node.op_type == "BatchNormalization"]
     if left:
         raise BundleError(
             f"export: batch normalisation was not folded into the weights ({', '.join(left)}); "
-            f"put it directly behind a convolution or a linear layer"
+            f"put it directly behind a convolution or a linear layer, or in front of a pointwise convolution"
         )
 
 

@@ -227,6 +227,38 @@ def test_batch_norm_that_cannot_be_folded_is_refused() -> None:
         )
 
 
+class Normalised(nn.Module):
+    """Batch norm in front of a convolution over frames, with statistics as training leaves them."""
+
+    def __init__(self, kernel_frames: int) -> None:
+        super().__init__()
+        self.batch_norm = nn.BatchNorm2d(64)
+        self.convolution = nn.Conv2d(64, 5, (1, kernel_frames), padding=(0, kernel_frames // 2))
+        with torch.no_grad():
+            for values in (self.batch_norm.weight, self.batch_norm.bias, self.batch_norm.running_mean):
+                values.normal_()
+            self.batch_norm.running_var.uniform_(0.2, 3.0)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, T, 64) -> (B, 5)."""
+        maps = features.transpose(1, 2)[:, :, None]
+        return self.convolution(self.batch_norm(maps)).mean(dim=(2, 3))
+
+
+def test_batch_norm_in_front_of_a_pointwise_convolution_moves_into_its_weights() -> None:
+    """The attention layer of the residual network normalises first; a wide kernel pads with zeros and cannot."""
+    torch.manual_seed(7)
+    model = Normalised(kernel_frames=1).eval()
+    features = torch.randn(3, 98, 64)
+    folded = to_onnx(model, 98, 64)
+    kinds = [node.op_type for node in onnx.load_from_string(folded).graph.node]
+    assert "BatchNormalization" not in kinds
+    with torch.no_grad():
+        np.testing.assert_allclose(run_graph(folded, features.numpy()), model(features).numpy(), atol=2e-6)
+    with pytest.raises(BundleError, match="in front of a pointwise convolution"):
+        to_onnx(Normalised(kernel_frames=3).eval(), 98, 64)
+
+
 def test_nothing_behind_the_pooling_counts_as_half(graph: bytes) -> None:
     """The rule in one place: products to pooling."""
     model = onnx.load_from_string(graph)
