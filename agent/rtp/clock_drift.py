@@ -1,27 +1,30 @@
 """The sender's sampling clock against ours, from the lower envelope of transit times (RFC 3550 section 6.4.1).
 
 A packet can be late but never early, so the least delayed packet of each second shows the clocks and hides the queue.
+A long call is kept in longer bins, not in more of them: it takes no more memory after two minutes than after an hour.
 """
 
 from __future__ import annotations
 
 import bisect
+import operator
 from collections import deque
 from collections.abc import Sequence
 
 LEAST_SECONDS = 30.0  # of measurement before a figure is given
-_BIN_SECONDS = 1.0
-_BINS = 3_600
+_SHORTEST_BIN_SECONDS, _LONGEST_BIN_SECONDS = 1.0, 32.0
+_BINS = 120  # of the longest: 64 minutes
 
 
 class ClockDrift:
     """Feed `heard` with media time and arrival of packets in order of the media.
 
-    The line through the seconds' minima is kept as running sums: it is asked for twice a second of every stream.
+    The line through the bins' minima is kept as running sums: it is asked for twice a second of every stream.
     """
 
     def __init__(self) -> None:
         self._minima: deque[tuple[float, float]] = deque()  # (arrival, transit), both in seconds from the first's
+        self._bin_seconds = _SHORTEST_BIN_SECONDS
         self._origin = 0.0, 0.0
         self._sums = _Sums()
         self._bin: tuple[float, float] | None = None
@@ -33,7 +36,7 @@ class ClockDrift:
         if self._bin is None or arrival_seconds >= self._bin_end_seconds:
             if self._bin is not None:
                 self._keep(self._bin)
-            self._bin, self._bin_end_seconds = point, arrival_seconds + _BIN_SECONDS
+            self._bin, self._bin_end_seconds = point, arrival_seconds + self._bin_seconds
         elif point[1] < self._bin[1]:
             self._bin = point
 
@@ -46,7 +49,7 @@ class ClockDrift:
                 begin += 1
                 continue
             end = bisect.bisect_left(arrivals, self._bin_end_seconds, begin)
-            transits = [arrivals[n] - media_seconds[n] for n in range(begin, end)]
+            transits = list(map(operator.sub, arrivals[begin:end], media_seconds[begin:end]))
             least = min(transits)
             if least < self._bin[1]:
                 self._bin = arrivals[begin + transits.index(least)], least
@@ -55,8 +58,14 @@ class ClockDrift:
     def reset(self) -> None:
         """The sender's clock was set anew."""
         self._minima.clear()
+        self._bin_seconds = _SHORTEST_BIN_SECONDS
         self._sums = _Sums()
         self._bin = None
+
+    @property
+    def points(self) -> int:
+        """Bins that are kept."""
+        return len(self._minima)
 
     @property
     def ppm(self) -> float | None:
@@ -73,7 +82,19 @@ class ClockDrift:
         self._minima.append((x, y))
         self._sums.add(x, y, 1)
         if len(self._minima) > _BINS:
-            self._sums.add(*self._minima.popleft(), -1)
+            if self._bin_seconds < _LONGEST_BIN_SECONDS:
+                self._join_bins()
+            else:
+                self._sums.add(*self._minima.popleft(), -1)
+
+    def _join_bins(self) -> None:
+        """Bins twice as long: of two neighbours the less delayed one is left."""
+        before = [*self._minima]
+        self._minima = deque(min(before[n : n + 2], key=operator.itemgetter(1)) for n in range(0, len(before), 2))
+        self._bin_seconds *= 2.0
+        self._sums = _Sums()
+        for x, y in self._minima:
+            self._sums.add(x, y, 1)
 
 
 class _Sums:

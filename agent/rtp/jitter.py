@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from livemos.agent.rtp.wraparound import difference32
 
@@ -30,12 +31,23 @@ class InterarrivalJitter:
     def heard_run(self, timestamp: int, ticks: int, arrivals: Sequence[float], clock_rate_hz: int) -> None:
         """As `heard` for each of several packets, `ticks` apart, the first at `timestamp`."""
         self.heard(timestamp, arrivals[0], clock_rate_hz)
-        jitter_ticks, before = self._jitter_ticks, arrivals[0]
-        for arrival in arrivals[1:]:
+        jitter_ticks = self._jitter_ticks
+        for before, arrival in pairwise(arrivals):
             jitter_ticks += (abs((arrival - before) * clock_rate_hz - ticks) - jitter_ticks) / 16.0
-            before = arrival
         self._jitter_ticks = jitter_ticks
-        self._last = timestamp + (len(arrivals) - 1) * ticks & 0xFFFF_FFFF, before
+        self._last = timestamp + (len(arrivals) - 1) * ticks & 0xFFFF_FFFF, arrivals[-1]
+
+    def equals(self, other: InterarrivalJitter) -> bool:
+        """Whether the two have measured the same, and will of the same packets."""
+        return (
+            self._jitter_ticks == other._jitter_ticks
+            and self._last == other._last
+            and self._clock_rate_hz == other._clock_rate_hz
+        )
+
+    def become(self, other: InterarrivalJitter) -> None:
+        """Take over what the other has measured."""
+        self._jitter_ticks, self._last, self._clock_rate_hz = other._jitter_ticks, other._last, other._clock_rate_hz
 
     def reset_anchor(self) -> None:
         """The next packet is not compared with the last: a pause, a restart or a new talk spurt lies between."""

@@ -52,8 +52,10 @@ class MediaRate:
         if start is None:
             return 0
         inside = bisect.bisect_left(arrivals, WINDOW_SECONDS, key=lambda arrival: arrival - start)
-        for _ in range(inside):
-            self._media_seconds += media_seconds
+        total = self._media_seconds
+        for _ in range(inside):  # one by one: a product would round otherwise
+            total += media_seconds
+        self._media_seconds = total
         return inside
 
     def interrupted(self) -> None:

@@ -7,6 +7,7 @@ together with what the listener's buffer discarded. An unknown codec has no netw
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from enum import Enum
@@ -58,6 +59,7 @@ IMPAIRMENTS: dict[str, CodecImpairment] = {
 }
 
 
+@functools.lru_cache(maxsize=256)
 def impairment_of(codec: str) -> CodecImpairment | None:
     """`codec` as an rtpmap writes it ("PCMU/8000"); None when nothing is known of it."""
     name, _, rest = codec.lower().partition("/")
@@ -90,12 +92,11 @@ def mos_of(r: float) -> float:
 
 
 def r_of(mos: float) -> float:
-    """The inverse of `mos_of` for 1 to 4.5, by bisection of its rising part."""
-    low, high = 6.5, 100.0
-    for _ in range(40):
-        middle = (low + high) / 2
-        low, high = (middle, high) if mos_of(middle) < mos else (low, middle)
-    return low
+    """The inverse of `mos_of` where it rises, for 1 to 4.5: Cardano's roots of its cubic (G.107 Appendix I)."""
+    mos = min(max(mos, 1.0), 4.5)
+    root = math.sqrt(-903_522.0 + 1_113_960.0 * mos - 202_500.0 * mos * mos)
+    angle = math.atan2(15.0 * root, 18_566.0 - 6_750.0 * mos) / 3.0
+    return 20.0 / 3.0 * (8.0 - math.sqrt(226.0) * math.cos(angle + math.pi / 3.0))
 
 
 def on_scale_of(codec: str, signal_mos: float) -> float | None:

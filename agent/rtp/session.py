@@ -5,6 +5,7 @@ What the packets say is counted once; what is heard of them is up to each listen
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -173,10 +174,15 @@ class RtpSession:
         rate_hz, ticks = self._clock_rate_hz, self._first.timeline.packet_ticks
         first = last.timestamp + ticks & 0xFFFF_FFFF
         self._sequence.advance(count)
+        alike = self._jitter.equals(self._rfc_jitter)  # as long as nothing was left out of the one
         self._rfc_jitter.heard_run(first, ticks, arrivals, rate_hz)
-        self._jitter.heard_run(first, ticks, arrivals, rate_hz)
-        self._drift.heard_run([(self._drift_ticks + ticks * n) / rate_hz for n in range(1, count + 1)], arrivals)
+        if alike:
+            self._jitter.become(self._rfc_jitter)
+        else:
+            self._jitter.heard_run(first, ticks, arrivals, rate_hz)
+        media_ticks = range(self._drift_ticks + ticks, self._drift_ticks + ticks * count + 1, ticks)
         self._drift_ticks += ticks * count
+        self._drift.heard_run([each / rate_hz for each in media_ticks], arrivals)
         self._last_audio = Packet(
             payload_type=last.payload_type,
             sequence_number=self._sequence.highest_number,
@@ -188,11 +194,11 @@ class RtpSession:
         self._drift_last = self._sequence.highest, self._last_audio.timestamp
         block = self._first.play_run(run)
         self._newest_seconds = arrivals[-1]
-        quality, counts = self._first.quality, self._counts(self._first)
-        if arrivals[-1] >= quality.next_note_seconds:
-            for behind, arrival in zip(range(count - 1, -1, -1), arrivals, strict=True):
-                if arrival >= quality.next_note_seconds:
-                    quality.note(arrival, replace(counts, expected=counts.expected - behind))
+        quality, noted = self._first.quality, 0
+        while arrivals[-1] >= quality.next_note_seconds:
+            noted = bisect.bisect_left(arrivals, quality.next_note_seconds, noted)
+            counts = self._counts(self._first)
+            quality.note(arrivals[noted], replace(counts, expected=counts.expected - (count - 1 - noted)))
         return [block]
 
     def _unpack(self, placed: Placed) -> Placed:
