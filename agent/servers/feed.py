@@ -17,6 +17,7 @@ from livemos.agent.records import FeedItem, FeedPayload, ModelDescription
 from livemos.agent.servers import wire
 from livemos.agent.servers.errors import LimitError, NotServingError, RequestError, UnknownSourceError
 from livemos.agent.servers.status import RETRY_SECONDS, Context, Gate
+from livemos.agent.servers.wire_times import seconds, timestamp
 from livemos.proto.quality.v1 import quality_pb2 as pb
 from livemos.proto.quality.v1 import quality_pb2_grpc
 
@@ -109,13 +110,14 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
                 updates = await subscription.next_updates(max(1, most), timeout_seconds=heartbeat_seconds)
             except FeedClosedError:
                 return
-            messages = [self._message_of(update) for update in updates]
-            if not messages:
-                yield pb.SubscribeResponse(heartbeat=pb.Heartbeat(time=wire.timestamp(self._clock.unix())))
-            elif len(messages) == 1:
-                yield messages[0]
+            if not updates:
+                yield pb.SubscribeResponse(heartbeat=pb.Heartbeat(time=timestamp(self._clock.unix())))
+            elif len(updates) == 1:
+                yield self._message_of(updates[0])
+            elif len(self._open) < 2:
+                yield wire.batch_to_wire(updates)
             else:
-                yield pb.SubscribeResponse(batch=pb.Batch(updates=messages))
+                yield pb.SubscribeResponse(batch=pb.Batch(updates=map(self._message_of, updates)))
             if most > 1:
                 # what comes meanwhile shares a message, and nobody has to be woken for it
                 await asyncio.sleep(_GATHER_SECONDS)
@@ -150,7 +152,7 @@ def filter_from_wire(request: pb.SubscribeRequest) -> FeedFilter:
         if view is None:
             raise RequestError(f"views[{position}]", f"{number} is no view; leave views empty for all")
         views.append(view)
-    interval = wire.seconds(request.minimum_interval)
+    interval = seconds(request.minimum_interval)
     if not 0 <= interval <= MINIMUM_INTERVAL_SECONDS:
         raise RequestError("minimum_interval", f"{interval:g} s lies outside 0 to {MINIMUM_INTERVAL_SECONDS:g} s")
     return FeedFilter(
@@ -173,7 +175,7 @@ def heartbeat_from_wire(request: pb.SubscribeRequest) -> float:
     least, default, most = HEARTBEAT_SECONDS
     if not request.HasField("heartbeat_interval"):
         return default
-    asked = wire.seconds(request.heartbeat_interval)
+    asked = seconds(request.heartbeat_interval)
     if not least <= asked <= most:
         raise RequestError("heartbeat_interval", f"{asked:g} s lies outside {least:g} to {most:g} s")
     return asked

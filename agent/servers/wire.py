@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any, TypeVar
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from livemos.agent.causes import Cause
 from livemos.agent.feed_filter import View
@@ -30,6 +30,7 @@ from livemos.agent.records import (
     StreamDescription,
     StreamState,
 )
+from livemos.agent.servers.wire_times import duration, seconds, set_duration, set_timestamp, timestamp, unix_seconds
 from livemos.proto.quality.v1 import quality_pb2 as pb
 
 SCHEMA_VERSION = 1
@@ -79,29 +80,6 @@ _MEDIA_OPTIONALS = (
 )
 
 
-def timestamp(unix_seconds: float) -> Timestamp:
-    """To the microsecond: a float of today's seconds holds no more."""
-    seconds, microseconds = divmod(round(unix_seconds * 1e6), 1_000_000)
-    return Timestamp(seconds=seconds, nanos=1_000 * microseconds)
-
-
-def unix_seconds(wire: Timestamp) -> float:
-    """The inverse of `timestamp`."""
-    return wire.ToMicroseconds() / 1e6
-
-
-def duration(seconds: float) -> Duration:
-    """To the nanosecond."""
-    whole, nanoseconds = divmod(round(abs(seconds) * 1e9), 1_000_000_000)
-    # both parts carry the sign
-    return Duration(seconds=whole, nanos=nanoseconds) if seconds >= 0 else Duration(seconds=-whole, nanos=-nanoseconds)
-
-
-def seconds(wire: Duration) -> float:
-    """The inverse of `duration`."""
-    return wire.ToNanoseconds() / 1e9
-
-
 def _set_fields(message: Message, names: tuple[str, ...]) -> dict[str, Any]:
     return {name: getattr(message, name) for name in names if message.HasField(name)}
 
@@ -120,21 +98,25 @@ def _cause_number(cause: Cause | None) -> Any:
 
 def segment_to_wire(score: SegmentScore, sequence: int) -> pb.Segment:
     """A segment score with its place in the feed."""
-    return pb.Segment(
-        source_id=score.source_id,
-        sequence=sequence,
-        segment_index=score.segment_index,
-        start_sample=score.start_sample,
-        start_time=timestamp(score.start_unix_seconds),
-        ready_time=timestamp(score.ready_unix_seconds),
-        clipped_ratio=score.clipped_ratio,
-        concealed_ratio=score.concealed_ratio,
-        reason=_reason_number(score.reason),
-        cause=_cause_number(score.cause),
-        model_id=score.model_id,
-        marks=[_MARK_NUMBERS[mark] for mark in score.marks],
-        **_fields(score, _SEGMENT_OPTIONALS),
-    )
+    message = pb.Segment()
+    _fill_segment(message, score, sequence)
+    return message
+
+
+def _fill_segment(wire: Any, score: SegmentScore, sequence: int) -> None:
+    wire.source_id, wire.sequence = score.source_id, sequence
+    wire.segment_index, wire.start_sample = score.segment_index, score.start_sample
+    set_timestamp(wire.start_time, score.start_unix_seconds)
+    set_timestamp(wire.ready_time, score.ready_unix_seconds)
+    wire.clipped_ratio, wire.concealed_ratio = score.clipped_ratio, score.concealed_ratio
+    wire.reason, wire.cause = _reason_number(score.reason), _cause_number(score.cause)
+    wire.model_id = score.model_id
+    for name in _SEGMENT_OPTIONALS:
+        value = getattr(score, name)
+        if value is not None:
+            setattr(wire, name, value)
+    if score.marks:
+        wire.marks.extend(_MARK_NUMBERS[mark] for mark in score.marks)
 
 
 def segment_from_wire(wire: pb.Segment) -> SegmentScore:
@@ -155,17 +137,33 @@ def segment_from_wire(wire: pb.Segment) -> SegmentScore:
     )
 
 
-def _window_to_wire(window: RollingWindow) -> pb.RollingWindow:
-    return pb.RollingWindow(
-        window=None if window.window_seconds is None else duration(window.window_seconds),
+@functools.lru_cache(maxsize=64)
+def _window_duration(seconds: float | None) -> Duration | None:
+    """Of the few windows there are; for copying only."""
+    return None if seconds is None else duration(seconds)
+
+
+def _add_window(windows: Any, window: RollingWindow) -> None:
+    """Written into its place: four for every segment, and a message made apart is copied by way of its octets."""
+    added = windows.add(
+        window=_window_duration(window.window_seconds),
+        mos=window.mos,
+        mos_std=window.mos_std,
+        mos_minimum=window.mos_minimum,
+        mos_p05=window.mos_p05,
+        noisiness=window.noisiness,
+        coloration=window.coloration,
+        discontinuity=window.discontinuity,
+        loudness=window.loudness,
         scored_segments=window.scored_segments,
         unscored_segments=window.unscored_segments,
         coverage_ratio=window.coverage_ratio,
-        speech_duration=duration(window.speech_seconds),
         reason=_reason_number(window.reason),
+        snr_db=window.snr_db,
         cause=_cause_number(window.cause),
-        **_fields(window, _WINDOW_OPTIONALS),
+        cause_probability=window.cause_probability,
     )
+    set_duration(added.speech_duration, window.speech_seconds)
 
 
 def _window_from_wire(wire: pb.RollingWindow) -> RollingWindow:
@@ -181,14 +179,19 @@ def _window_from_wire(wire: pb.RollingWindow) -> RollingWindow:
     )
 
 
-def _media_to_wire(media: MediaStatistics) -> pb.MediaStatistics:
-    return pb.MediaStatistics(
-        jitter=None if media.jitter_seconds is None else duration(media.jitter_seconds),
-        playout_delay=None if media.playout_delay_seconds is None else duration(media.playout_delay_seconds),
-        rfc_jitter=None if media.rfc_jitter_seconds is None else duration(media.rfc_jitter_seconds),
-        remote_jitter=None if media.remote_jitter_seconds is None else duration(media.remote_jitter_seconds),
-        **_fields(media, _MEDIA_OPTIONALS),
-    )
+def _fill_media(wire: Any, media: MediaStatistics) -> None:
+    for name in _MEDIA_OPTIONALS:
+        value = getattr(media, name)
+        if value is not None:
+            setattr(wire, name, value)
+    if media.jitter_seconds is not None:
+        set_duration(wire.jitter, media.jitter_seconds)
+    if media.playout_delay_seconds is not None:
+        set_duration(wire.playout_delay, media.playout_delay_seconds)
+    if media.rfc_jitter_seconds is not None:
+        set_duration(wire.rfc_jitter, media.rfc_jitter_seconds)
+    if media.remote_jitter_seconds is not None:
+        set_duration(wire.remote_jitter, media.remote_jitter_seconds)
 
 
 def _media_from_wire(wire: pb.MediaStatistics) -> MediaStatistics:
@@ -203,18 +206,23 @@ def _media_from_wire(wire: pb.MediaStatistics) -> MediaStatistics:
 
 def rolling_to_wire(score: RollingScore, sequence: int) -> pb.Rolling:
     """Rolling scores with their place in the feed."""
-    return pb.Rolling(
-        source_id=score.source_id,
-        sequence=sequence,
-        segment_index=score.segment_index,
-        end_sample=score.end_sample,
-        ready_time=timestamp(score.ready_unix_seconds),
-        windows=[_window_to_wire(window) for window in score.windows],
-        level_dbov=score.level_dbov,
-        state=_STATE_NUMBERS[score.state],
-        media=_media_to_wire(score.media),
-        model_id=score.model_id,
-    )
+    message = pb.Rolling()
+    _fill_rolling(message, score, sequence)
+    return message
+
+
+def _fill_rolling(wire: Any, score: RollingScore, sequence: int) -> None:
+    wire.source_id, wire.sequence = score.source_id, sequence
+    wire.segment_index, wire.end_sample = score.segment_index, score.end_sample
+    set_timestamp(wire.ready_time, score.ready_unix_seconds)
+    windows = wire.windows
+    for window in score.windows:
+        _add_window(windows, window)
+    if score.level_dbov is not None:
+        wire.level_dbov = score.level_dbov
+    wire.state, wire.model_id = _STATE_NUMBERS[score.state], score.model_id
+    wire.media.SetInParent()
+    _fill_media(wire.media, score.media)
 
 
 def rolling_from_wire(wire: pb.Rolling) -> RollingScore:
@@ -232,35 +240,45 @@ def rolling_from_wire(wire: pb.Rolling) -> RollingScore:
     )
 
 
-def _event_to_wire(event: SourceEvent, sequence: int) -> pb.Event:
-    return pb.Event(
-        source_id=event.source_id,
-        sequence=sequence,
-        kind=_KIND_NUMBERS[event.kind],
-        time=timestamp(event.unix_seconds),
-        detail=event.detail,
-    )
+def _fill_event(wire: Any, event: SourceEvent, sequence: int) -> None:
+    wire.source_id, wire.sequence = event.source_id, sequence
+    wire.kind, wire.detail = _KIND_NUMBERS[event.kind], event.detail
+    set_timestamp(wire.time, event.unix_seconds)
 
 
 def update_to_wire(update: FeedItem | Gap) -> pb.SubscribeResponse:
     """What a subscription gives, as a message of the feed."""
+    message = pb.SubscribeResponse()
+    _fill_update(message, update)
+    return message
+
+
+def batch_to_wire(updates: Sequence[FeedItem | Gap]) -> pb.SubscribeResponse:
+    """Several of them in one message."""
+    message = pb.SubscribeResponse()
+    for update in updates:
+        _fill_update(message.batch.updates.add(), update)
+    return message
+
+
+def _fill_update(wire: Any, update: FeedItem | Gap) -> None:
     if isinstance(update, Gap):
-        missed = [
-            pb.MissedRange(
+        wire.gap.SetInParent()
+        for part in update.missed:
+            wire.gap.missed.add(
                 source_id=part.source_id,
                 first_sequence=part.first_sequence,
                 last_sequence=part.last_sequence,
                 missed_count=part.missed_items,
             )
-            for part in update.missed
-        ]
-        return pb.SubscribeResponse(gap=pb.Gap(missed=missed))
+        return
     payload = update.payload
     if isinstance(payload, SegmentScore):
-        return pb.SubscribeResponse(segment=segment_to_wire(payload, update.sequence))
-    if isinstance(payload, RollingScore):
-        return pb.SubscribeResponse(rolling=rolling_to_wire(payload, update.sequence))
-    return pb.SubscribeResponse(event=_event_to_wire(payload, update.sequence))
+        _fill_segment(wire.segment, payload, update.sequence)
+    elif isinstance(payload, RollingScore):
+        _fill_rolling(wire.rolling, payload, update.sequence)
+    else:
+        _fill_event(wire.event, payload, update.sequence)
 
 
 def update_from_wire(wire: pb.SubscribeResponse) -> FeedItem | Gap | None:
@@ -303,7 +321,7 @@ def updates_from_wire(wire: pb.SubscribeResponse) -> list[FeedItem | Gap]:
 def source_to_wire(snapshot: SourceSnapshot) -> pb.Source:
     """A source; its newest segment and rolling scores carry no sequence of their own."""
     description = snapshot.description
-    return pb.Source(
+    source = pb.Source(
         source_id=description.source_id,
         kind=description.kind,
         labels=dict(description.labels),
@@ -312,11 +330,15 @@ def source_to_wire(snapshot: SourceSnapshot) -> pb.Source:
         reason=_reason_number(snapshot.reason),
         start_time=timestamp(snapshot.started_unix_seconds),
         heard_duration=duration(snapshot.heard_samples / SAMPLE_RATE_HZ),
-        media=_media_to_wire(snapshot.media),
         last_sequence=snapshot.last_sequence,
-        segment=None if snapshot.segment is None else segment_to_wire(snapshot.segment, 0),
-        rolling=None if snapshot.rolling is None else rolling_to_wire(snapshot.rolling, 0),
     )
+    source.media.SetInParent()
+    _fill_media(source.media, snapshot.media)
+    if snapshot.segment is not None:
+        _fill_segment(source.segment, snapshot.segment, 0)
+    if snapshot.rolling is not None:
+        _fill_rolling(source.rolling, snapshot.rolling, 0)
+    return source
 
 
 def source_from_wire(wire: pb.Source) -> SourceSnapshot:

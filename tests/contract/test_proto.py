@@ -144,6 +144,16 @@ def test_every_field_of_a_payload_survives_the_wire(payload: Any) -> None:
     assert wire.update_from_wire(message) == FeedItem(sequence=7, payload=payload)
 
 
+def test_a_batch_holds_what_its_updates_are_alone() -> None:
+    """A subscriber of batches must get what one of single messages gets: they are written by two ways."""
+    gap = Gap(missed=(MissedRange(source_id="a", first_sequence=3, last_sequence=9, missed_items=5),))
+    items = [FeedItem(sequence=n, payload=each) for n, each in enumerate((SEGMENT, UNSET, ROLLING, EVENT))]
+    updates = [*items, gap]
+    batch = pb.SubscribeResponse.FromString(wire.batch_to_wire(updates).SerializeToString())
+    assert wire.updates_from_wire(batch) == updates
+    assert list(batch.batch.updates) == [wire.update_to_wire(each) for each in updates]
+
+
 def test_the_examples_above_set_every_field() -> None:
     """The test before proves nothing for a field that its example leaves at the default."""
     for record in (SEGMENT, WINDOW, MEDIA, ROLLING, EVENT):
