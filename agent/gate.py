@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,8 @@ from livemos.agent.records import Samples
 SILENCE_DBOV = -66.0  # RMS of a second; quiet speech of -50 dBov active level stays 10 dB above
 LARGEST_CONCEALED_RATIO = 0.8
 CLIPPED_LEVEL = 0.985  # of full scale; a resampler rounds the corner of a clipped wave a little
+_BLOCK_SAMPLES = 400
+_LARGEST_OFFSET_RATIO = 0.01  # of the power
 BAND_RANGE_DB = 48.0  # a mel band counts as sounding within this range of the loudest band
 
 Float32 = npt.NDArray[np.float32]
@@ -31,13 +34,32 @@ class Measures:
 
 def measure(segments: Samples) -> Measures:
     """Level after removal of the mean, clipping and validity of segments (B, N)."""
-    finite = np.asarray(np.isfinite(segments).all(axis=1))
-    constant = np.asarray(segments.max(axis=1, initial=-np.inf) == segments.min(axis=1, initial=np.inf))
+    highest, lowest = segments.max(axis=1, initial=-np.inf), segments.min(axis=1, initial=np.inf)
+    peak = np.maximum(highest, -lowest)  # NaN where a sample is
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        power = segments.var(axis=1)
-        level_dbov = (10.0 * np.log10(power)).astype(np.float32)
-    clipped_ratio = (np.abs(segments) >= CLIPPED_LEVEL).mean(axis=1).astype(np.float32)
-    return Measures(level_dbov=level_dbov, clipped_ratio=clipped_ratio, finite=finite, constant=constant)
+        level_dbov = (10.0 * np.log10(_power(segments))).astype(np.float32)
+    clipped_ratio = np.zeros(len(segments), np.float32)
+    loud = np.flatnonzero(~(peak < CLIPPED_LEVEL))
+    if len(loud):
+        clipped_ratio[loud] = (np.abs(segments[loud]) >= CLIPPED_LEVEL).mean(axis=1)
+    return Measures(
+        level_dbov=level_dbov, clipped_ratio=clipped_ratio, finite=np.isfinite(peak), constant=highest == lowest
+    )
+
+
+def _power(segments: Samples) -> Float32:
+    """(B,) variance of segments (B, N), in one pass where the mean is small, as it is in all but faulty audio."""
+    # short blocks: sums keep their digits, and BLAS has no reason to wake its threads (docs/audio.md)
+    samples = segments.shape[1]
+    block = math.gcd(samples, _BLOCK_SAMPLES)
+    blocks = segments.reshape(len(segments), samples // block, block)
+    square = np.vecdot(blocks, blocks).sum(axis=1) / samples
+    mean_square = (np.vecdot(blocks, np.ones(block, np.float32)).sum(axis=1) / samples) ** 2
+    power: Float32 = square - mean_square
+    offset = np.flatnonzero(mean_square > _LARGEST_OFFSET_RATIO * square)  # their difference would lose its digits
+    if len(offset):
+        power[offset] = segments[offset].var(axis=1)
+    return power
 
 
 def reasons_before(segments: Samples, measures: Measures, concealed_ratio: Float32) -> list[Reason | None]:
@@ -54,7 +76,12 @@ def reasons_before(segments: Samples, measures: Measures, concealed_ratio: Float
         if level < SILENCE_DBOV
         else None
         for finite, concealed, constant, first, level in zip(
-            measures.finite, concealed_ratio, measures.constant, segments[:, 0], measures.level_dbov, strict=True
+            measures.finite.tolist(),
+            concealed_ratio.tolist(),
+            measures.constant.tolist(),
+            segments[:, 0].tolist(),
+            measures.level_dbov.tolist(),
+            strict=True,
         )
     ]
 

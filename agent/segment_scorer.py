@@ -49,6 +49,21 @@ class SegmentScores:
         return weighted(self.causes, self.values[:, SPEECH_RATIO])
 
 
+def _unset(segments: int) -> Float32:
+    return np.full((segments, len(VALUES)), np.nan, np.float32)
+
+
+def _unset_causes(segments: int) -> Float32:
+    return np.full((segments, len(CAUSE_OUTPUTS)), np.nan, np.float32)
+
+
+def _spread(of_asked: Float32, asked: Indices, segments: int) -> Float32:
+    """Rows of the segments that were asked about, NaN for the others."""
+    whole = np.full((segments, *of_asked.shape[1:]), np.nan, np.float32)
+    whole[asked] = of_asked
+    return whole
+
+
 class SegmentScorer:
     """Holds one engine and the bundle's thresholds. One thread at a time."""
 
@@ -92,6 +107,26 @@ class SegmentScorer:
         rows, indices = places
         return self._shared(segments, rows[asked], indices[asked])
 
+    def _ask(self, features: Float32) -> tuple[Float32, Float32, list[Reason | None], str | None]:
+        """Values and causes as in SegmentScores, reasons and the failure, of segments that the gate let through."""
+        failure = None
+        try:
+            outputs = self._engine.score(features)[:, self._columns]
+        except EngineError as error:
+            failure = str(error)
+            outputs = np.full((len(features), len(self._columns)), np.nan, np.float32)
+        values = outputs[:, : len(VALUES)]
+        finite = np.asarray(np.isfinite(values).all(axis=1))
+        reasons = gate.reasons_after(finite, values[:, SPEECH_RATIO], self._minimum_speech_ratio)
+        values = np.minimum(np.maximum(values, self._minimum), self._maximum)
+        causes = outputs[:, len(VALUES) :] if self.gives_causes else _unset_causes(len(features))
+        refused = [row for row, reason in enumerate(reasons) if reason is not None]
+        if refused:
+            values[refused, :SPEECH_RATIO] = np.nan
+            values[~finite] = np.nan
+            causes[refused] = np.nan
+        return values, causes, reasons, failure
+
     def share_frames(self, streams: int) -> None:
         """From now on `score` may be told which stream a segment is of, a number below `streams`."""
         self._shared = SharedFrames(
@@ -113,32 +148,19 @@ class SegmentScorer:
         """
         measures = gate.measure(segments)
         reasons = gate.reasons_before(segments, measures, concealed_ratio)
-        values = np.full((len(segments), len(VALUES)), np.nan, np.float32)
-        bandwidth = np.full(len(segments), np.nan, np.float32)
-        causes = np.full((len(segments), len(CAUSE_OUTPUTS)), np.nan, np.float32)
         asked = np.array([row for row, reason in enumerate(reasons) if reason is None], np.intp)
-        failure = None
-        if self._shared is not None and places is not None and len(asked) < len(segments):
+        every = len(asked) == len(segments)
+        if self._shared is not None and places is not None and not every:
             self._shared.forget(np.delete(places[0], asked))
+        values, causes, bandwidth, failure = _unset(0), _unset_causes(0), np.empty(0, np.float32), None
         if len(asked):
-            chosen = segments if len(asked) == len(segments) else segments[asked]
-            features = self._features(chosen, asked, places)
-            bandwidth[asked] = gate.bandwidth_hz(features, self._log_mel)
-            try:
-                outputs = self._engine.score(features)[:, self._columns]
-            except EngineError as error:
-                failure = str(error)
-                outputs = np.full((len(asked), len(self._columns)), np.nan, np.float32)
-            if self.gives_causes:
-                outputs, causes[asked] = outputs[:, : len(VALUES)], outputs[:, len(VALUES) :]
-            finite = np.asarray(np.isfinite(outputs).all(axis=1))
-            after = gate.reasons_after(finite, outputs[:, SPEECH_RATIO], self._minimum_speech_ratio)
-            given = np.array([reason is None for reason in after])
-            values[asked[finite], SPEECH_RATIO] = np.clip(outputs[finite, SPEECH_RATIO], 0.0, 1.0)
-            values[asked[given]] = np.clip(outputs[given], self._minimum, self._maximum)
+            features = self._features(segments if every else segments[asked], asked, places)
+            bandwidth = gate.bandwidth_hz(features, self._log_mel)
+            values, causes, after, failure = self._ask(features)
             for row, reason in zip(asked.tolist(), after, strict=True):
                 reasons[row] = reason
-        causes[np.isnan(values[:, MOS])] = np.nan
+        if not every:
+            values, causes, bandwidth = (_spread(each, asked, len(segments)) for each in (values, causes, bandwidth))
         cause, cause_probability = likeliest(causes)
         return SegmentScores(
             values=values,

@@ -57,6 +57,27 @@ def test_levels_are_rms_in_dbov_and_clipping_is_a_share_of_samples() -> None:
     assert 0.7 < measures.clipped_ratio[2] < 0.85
 
 
+def test_a_level_keeps_its_digits_whatever_lies_under_it(noise: Callable[..., Samples]) -> None:
+    """Measured in one pass, a soft voice on an offset would be lost in the rounding of the offset."""
+    sounds = [noise(16_000, level) + np.float32(offset) for level in (0.3, 1e-3, 2e-5) for offset in (0.0, 0.03, -0.7)]
+    batch = np.stack(sounds)
+    measures = measure(batch)
+    expected = 10 * np.log10(batch.astype(np.float64).var(axis=1))
+    np.testing.assert_allclose(measures.level_dbov, expected, atol=2e-3)
+    assert measures.level_dbov.dtype == np.float32
+    assert measure(np.zeros((1, 16_000), np.float32)).level_dbov[0] == -np.inf
+
+
+def test_clipping_of_either_sign_is_counted_in_its_own_segment(noise: Callable[..., Samples]) -> None:
+    """Most segments are not looked through for it; those that reach full scale with one sign alone are."""
+    batch = np.stack([noise(16_000, 0.05, seed) for seed in range(4)])
+    batch[1, :160] = -1.0
+    batch[3, :16] = 0.99
+    batch[2, 0] = np.nan
+    batch[2, 1:17] = 1.0
+    np.testing.assert_allclose(measure(batch).clipped_ratio, [0.0, 0.01, 0.001, 0.001])
+
+
 def test_the_network_answer_is_withheld_when_it_is_not_finite_or_hears_no_speech() -> None:
     """A model that failed must say so, and music must not get a speech score."""
     after = reasons_after(np.array([False, True, True]), np.array([0.9, 0.1, 0.3], np.float32), 0.2)
