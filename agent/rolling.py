@@ -1,17 +1,18 @@
 """Rolling scores of all streams at once: 5, 30, 60 s and the whole call, weighted by speech.
 
-One row a stream, arrays over rows: a batch of segments from many streams costs a handful of NumPy calls.
+One row a stream, arrays over rows: a batch of segments from many streams costs a handful of NumPy calls. A window's
+sums gain the newest segment and lose the one that left; lowest scores are sorted anew each time.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from itertools import repeat
 
 import numpy as np
-import numpy.typing as npt
 
-from livemos.agent.causes import Cause, CauseBank, Float32, named, snr_db
+from livemos.agent.causes import Cause, CauseBank, Float32, Float64, Indices, named, snr_db
 from livemos.agent.doubt import std_of_mean
 from livemos.agent.reasons import Reason
 from livemos.agent.records import SEGMENT_SECONDS, STRIDE_SECONDS, RollingWindow
@@ -22,8 +23,10 @@ _MEANS = 5  # mos and the four dimensions: the columns of which means are kept
 _BINS_PER_MOS = 100  # the whole call keeps a histogram, so a day-long call takes no more room than a minute
 _BINS = 4 * _BINS_PER_MOS + 1
 _PERCENTILE = 0.05
+# what is summed of each scored segment, in place of its mos_std and speech_ratio and behind them
+_WEIGHT, _SQUARED_WEIGHT, _VARIANCE, _SCORED = SPEECH_RATIO, SPEECH_RATIO + 1, MOS_STD, SPEECH_RATIO + 2
+_SUMS = len(VALUES) + 2
 
-Float64 = npt.NDArray[np.float64]
 Explained = tuple[Cause | None, float | None]  # cause and its probability
 
 
@@ -32,17 +35,9 @@ def segments_in(window_seconds: float) -> int:
     return int((window_seconds - SEGMENT_SECONDS) / STRIDE_SECONDS) + 1
 
 
-@dataclass(frozen=True, slots=True)
-class _Columns:
-    """Statistics of one window for B rows; means (B, 5), the rest (B,)."""
-
-    means: Float64
-    std: Float64
-    minimum: Float64
-    p05: Float64
-    scored: npt.NDArray[np.int64]
-    unscored: npt.NDArray[np.int64]
-    speech: Float64
+_LENGTHS = np.array([segments_in(seconds) for seconds in WINDOWS_SECONDS], np.int64)
+_HISTORY = int(_LENGTHS.max())
+_LOWEST = int(_PERCENTILE * (_HISTORY - 1)) + 2  # so many scores in order tell a percentile
 
 
 class RollingBank:
@@ -53,185 +48,159 @@ class RollingBank:
 
     def __init__(self, rows: int, *, error_correlation: float, causes: bool = False) -> None:
         self._error_correlation = error_correlation
-        self._history = segments_in(max(WINDOWS_SECONDS))
-        self._values = np.full((rows, self._history, len(VALUES)), np.nan, np.float32)
         self._count = np.zeros(rows, np.int64)
-        self._weight = np.zeros(rows)
-        self._squared_weight = np.zeros(rows)
-        self._weighted = np.zeros((rows, _MEANS))
-        self._weighted_variance = np.zeros(rows)
-        self._minimum = np.full(rows, np.inf)
-        self._scored = np.zeros(rows, np.int64)
-        self._speech = np.zeros(rows)
+        self._mos = np.full((rows, _HISTORY), np.inf, np.float32)  # above every score where there is none
+        self._terms = np.zeros((rows, _HISTORY, _SUMS))  # of the same segments, 0 where there is no score
+        self._sums = np.zeros((rows, len(_LENGTHS) + 1, _SUMS))  # of the windows, then of the call
+        self._minimum = np.full(rows, np.inf, np.float32)  # of the call
         self._histogram = np.zeros((rows, _BINS), np.int32)
         self._last_reason: list[Reason | None] = [None] * rows
-        self._causes = CauseBank(rows, [segments_in(seconds) for seconds in WINDOWS_SECONDS]) if causes else None
+        self._causes = CauseBank(rows, _LENGTHS.tolist()) if causes else None
 
     def reset(self, row: int) -> None:
         """Forget the stream that used the row before."""
-        self._values[row] = np.nan
-        for total in (self._count, self._weight, self._squared_weight, self._weighted, self._weighted_variance):
-            total[row] = 0
-        self._scored[row] = 0
-        self._speech[row] = 0
-        self._minimum[row] = np.inf
-        self._histogram[row] = 0
+        for state in (self._count, self._terms, self._sums, self._histogram):
+            state[row] = 0
+        self._mos[row] = self._minimum[row] = np.inf
         self._last_reason[row] = None
         if self._causes is not None:
             self._causes.reset(row)
 
     def push(
         self,
-        rows: npt.NDArray[np.intp],
-        values: npt.NDArray[np.float32],
-        reasons: list[Reason | None],
+        rows: Indices,
+        values: Float32,
+        reasons: Sequence[Reason | None],
         causes: Float32 | None = None,
     ) -> list[tuple[RollingWindow, ...]]:
         """Add one segment to each of `rows` (no row twice); values (B, 7), NaN where unset -> windows per row.
 
         causes: (B, 9), NaN where unset, where the model gives them.
         """
-        for row, reason in zip(rows, reasons, strict=True):
+        for row, reason in zip(rows.tolist(), reasons, strict=True):
             self._last_reason[row] = reason
-        self._values[rows, self._count[rows] % self._history] = values
-        self._count[rows] += 1
-        self._accumulate(rows, values.astype(np.float64))
-        newest_first = self._newest_first(rows)
+        self._add(rows, values)
+        sums = self._sums[rows]
+        scored = sums[..., _SCORED]
+        weight = np.maximum(sums[..., _WEIGHT], 1e-12)
+        means = sums[..., :_MEANS] / weight[..., None]
+        std = std_of_mean(
+            np.maximum(sums[..., _VARIANCE], 0.0) / weight,
+            weight,
+            sums[..., _SQUARED_WEIGHT],
+            self._error_correlation,
+        )
+        lowest, p05 = self._low_scores(rows, scored)
+        count = self._count[rows, None]
+        due = np.concatenate([np.minimum(count, _LENGTHS), count], axis=1)
+        return _records(
+            np.concatenate([means, *(each[..., None] for each in (std, lowest, p05))], axis=-1).tolist(),
+            scored.astype(np.int64).tolist(),
+            due.tolist(),
+            (sums[..., _WEIGHT] * STRIDE_SECONDS).tolist(),
+            snr_db(means[..., NOISINESS]).tolist(),
+            self._explain(rows, values, causes),
+            [self._last_reason[row] for row in rows.tolist()],
+        )
+
+    def _add(self, rows: Indices, values: Float32) -> None:
+        """The newest segments enter the sums and what is kept; those that are older than a window leave it."""
         count = self._count[rows]
-        last_reasons = [self._last_reason[row] for row in rows]
-        explained = self._explain(rows, values, causes)
-        parts = [self._recent(count, newest_first[:, : segments_in(seconds)]) for seconds in WINDOWS_SECONDS]
-        parts.append(self._call(rows))
-        due = [np.minimum(count, segments_in(seconds)) for seconds in WINDOWS_SECONDS]
-        due.append(count)
-        snr = snr_db(np.stack([part.means[:, NOISINESS] for part in parts])).tolist()
-        windows = [
-            _windows(seconds, part, segments, part_snr, part_explained, last_reasons)
-            for seconds, part, segments, part_snr, part_explained in zip(
-                (*WINDOWS_SECONDS, None), parts, due, snr, explained, strict=True
-            )
-        ]
-        return list(zip(*windows, strict=True))
-
-    def _explain(
-        self, rows: npt.NDArray[np.intp], values: npt.NDArray[np.float32], causes: Float32 | None
-    ) -> list[list[Explained]]:
-        """For each window and the call, the cause of each row."""
-        if self._causes is None or causes is None:
-            return [[(None, None)] * len(rows)] * (len(WINDOWS_SECONDS) + 1)
-        place, share = self._causes.push(rows, causes, values[:, SPEECH_RATIO])
-        return [list(map(named, *window)) for window in zip(place.T.tolist(), share.T.tolist(), strict=True)]
-
-    def _accumulate(self, rows: npt.NDArray[np.intp], values: Float64) -> None:
         scored = ~np.isnan(values[:, MOS])
-        rows, values = rows[scored], values[scored]
-        weight = values[:, SPEECH_RATIO]
-        self._weight[rows] += weight
-        self._squared_weight[rows] += weight**2
-        self._weighted[rows] += weight[:, None] * values[:, :_MEANS]
-        self._weighted_variance[rows] += weight * values[:, MOS_STD] ** 2
-        self._minimum[rows] = np.minimum(self._minimum[rows], values[:, MOS])
-        self._scored[rows] += 1
-        self._speech[rows] += weight * STRIDE_SECONDS
-        self._histogram[rows, np.rint((values[:, MOS] - 1.0) * _BINS_PER_MOS).astype(np.intp)] += 1
+        mos = np.where(scored, values[:, MOS], np.float32(np.inf))
+        weight = np.where(scored, values[:, SPEECH_RATIO], np.float32(0.0)).astype(np.float64)
+        terms = np.empty((len(rows), _SUMS))
+        terms[:, : len(VALUES)] = np.where(scored[:, None], values, np.float32(0.0))
+        terms[:, _VARIANCE] **= 2
+        terms[:, : len(VALUES)] *= weight[:, None]
+        terms[:, _WEIGHT] = weight
+        terms[:, _SQUARED_WEIGHT] = weight**2
+        terms[:, _SCORED] = scored
+        # slots not yet written hold zeros: nothing leaves a window before it is full
+        left = self._terms[rows[:, None], (count[:, None] - _LENGTHS) % _HISTORY]
+        self._sums[rows, :-1] += terms[:, None] - left
+        self._sums[rows, -1] += terms
+        place = count % _HISTORY
+        self._terms[rows, place] = terms
+        self._mos[rows, place] = mos
+        self._count[rows] = count + 1
+        self._minimum[rows] = np.minimum(self._minimum[rows], mos)
+        bins = np.rint((values[scored, MOS].astype(np.float64) - 1.0) * _BINS_PER_MOS).astype(np.intp)
+        self._histogram[rows[scored], bins] += 1
 
-    def _newest_first(self, rows: npt.NDArray[np.intp]) -> Float64:
-        """(B, history, 7): what is kept of each row, the newest segment first."""
-        # slots not yet written hold NaN: a segment that never came counts as unscored and is left out of `due`
-        newest = self._count[rows, None] - 1 - np.arange(self._history)[None, :]
-        kept: Float64 = self._values[rows[:, None], newest % self._history].astype(np.float64)
-        return kept
-
-    def _recent(self, heard: npt.NDArray[np.int64], values: Float64) -> _Columns:
-        """Of the segments in `values` (B, segments, 7), of rows that have heard so many in all."""
-        segments = values.shape[1]
-        scored = ~np.isnan(values[:, :, MOS])
-        count = scored.sum(axis=1)
-        filled = np.where(scored[:, :, None], values, 0.0)
-        weight = filled[:, :, SPEECH_RATIO]
-        total = np.maximum(weight.sum(axis=1), 1e-12)
-        ordered = np.sort(np.where(scored, values[:, :, MOS], np.inf), axis=1)
-        position = _PERCENTILE * np.maximum(count - 1, 0)
-        below = np.floor(position).astype(np.intp)
-        every = np.arange(len(values))
-        low, high = ordered[every, below], ordered[every, np.minimum(below + 1, np.maximum(count - 1, 0))]
+    def _low_scores(self, rows: Indices, scored: Float64) -> tuple[Float64, Float64]:
+        """Minimum and 5th percentile (B, W + 1) of each window's scores and the call's, which is to 0.01 MOS."""
+        newest = (self._count[rows, None] - 1 - np.arange(_HISTORY)) % _HISTORY
+        kept = self._mos[rows[:, None], newest]
+        lowest = np.full((len(rows), len(_LENGTHS), _LOWEST), np.inf)  # in order; infinite without a score
+        for window, length in enumerate(_LENGTHS.tolist()):
+            lowest[:, window, :length] = np.sort(kept[:, :length], axis=1)[:, :_LOWEST]
+        last = np.maximum(scored[:, :-1] - 1.0, 0.0)
+        position = _PERCENTILE * last
+        below = position.astype(np.intp)
+        above = np.minimum(below + 1, last.astype(np.intp))
+        low, high = np.take_along_axis(lowest, np.stack([below, above], axis=-1), axis=-1).transpose(2, 0, 1)
+        minimum, p05 = np.empty((2, len(rows), len(_LENGTHS) + 1))
+        minimum[:, :-1] = lowest[..., 0]
         with np.errstate(invalid="ignore"):
-            p05 = low + (position - below) * (high - low)
-        return _Columns(
-            means=(weight[:, :, None] * filled[:, :, :_MEANS]).sum(axis=1) / total[:, None],
-            std=std_of_mean(
-                (weight * filled[:, :, MOS_STD] ** 2).sum(axis=1) / total,
-                total,
-                (weight**2).sum(axis=1),
-                self._error_correlation,
-            ),
-            minimum=ordered[:, 0],
-            p05=p05,
-            scored=count,
-            unscored=np.minimum(heard, segments) - count,
-            speech=weight.sum(axis=1) * STRIDE_SECONDS,
-        )
+            p05[:, :-1] = low + (position - below) * (high - low)
+        reached = np.cumsum(self._histogram[rows], axis=1) >= np.maximum(np.ceil(_PERCENTILE * scored[:, -1:]), 1)
+        minimum[:, -1] = self._minimum[rows]
+        p05[:, -1] = 1.0 + reached.argmax(axis=1) / _BINS_PER_MOS
+        return minimum, p05
 
-    def _call(self, rows: npt.NDArray[np.intp]) -> _Columns:
-        """Everything since the stream began; the percentile to 0.01 MOS."""
-        total = np.maximum(self._weight[rows], 1e-12)
-        scored = self._scored[rows]
-        reached = np.cumsum(self._histogram[rows], axis=1) >= np.maximum(np.ceil(_PERCENTILE * scored), 1)[:, None]
-        return _Columns(
-            means=self._weighted[rows] / total[:, None],
-            std=std_of_mean(
-                self._weighted_variance[rows] / total, total, self._squared_weight[rows], self._error_correlation
-            ),
-            minimum=self._minimum[rows],
-            p05=1.0 + reached.argmax(axis=1) / _BINS_PER_MOS,
-            scored=scored,
-            unscored=self._count[rows] - scored,
-            speech=self._speech[rows],
-        )
+    def _explain(self, rows: Indices, values: Float32, causes: Float32 | None) -> list[list[Explained]]:
+        """For each row, the cause of each window and of the call."""
+        if self._causes is None or causes is None:
+            return [[(None, None)] * (len(_LENGTHS) + 1)] * len(rows)
+        place, share = self._causes.push(rows, causes, values[:, SPEECH_RATIO])
+        return [list(map(named, *row)) for row in zip(place.tolist(), share.tolist(), strict=True)]
 
 
-def _windows(
-    seconds: float | None,
-    part: _Columns,
-    due_segments: npt.NDArray[np.int64],
-    snr_db: list[float],
-    explained: list[Explained],
+def _records(
+    means: list[list[list[float]]],
+    scored: list[list[int]],
+    due: list[list[int]],
+    speech_seconds: list[list[float]],
+    snr_db: list[list[float]],
+    explained: list[list[Explained]],
     last_reasons: list[Reason | None],
-) -> list[RollingWindow]:
-    """A record for each row; whole columns become Python's numbers at once."""
+) -> list[tuple[RollingWindow, ...]]:
+    """Per row and window: columns are Python's numbers by now. means: the five, then std, minimum and percentile."""
     return [
-        RollingWindow(
-            window_seconds=seconds,
-            mos=means[0],
-            mos_std=std,
-            mos_minimum=minimum,
-            mos_p05=p05,
-            noisiness=means[1],
-            coloration=means[2],
-            discontinuity=means[3],
-            loudness=means[4],
-            scored_segments=scored,
-            unscored_segments=unscored,
-            coverage_ratio=scored / due,
-            speech_seconds=speech,
-            snr_db=None if math.isnan(snr) else snr,
-            cause=cause,
-            cause_probability=cause_probability,
-        )
-        if scored
-        else RollingWindow(window_seconds=seconds, unscored_segments=unscored, reason=reason or Reason.WARMING_UP)
-        for means, std, minimum, p05, scored, unscored, speech, due, reason, snr, (cause, cause_probability) in zip(
-            part.means.tolist(),
-            part.std.tolist(),
-            part.minimum.tolist(),
-            part.p05.tolist(),
-            part.scored.tolist(),
-            part.unscored.tolist(),
-            part.speech.tolist(),
-            due_segments.tolist(),
-            last_reasons,
-            snr_db,
-            explained,
-            strict=True,
-        )
+        tuple(map(_record, (*WINDOWS_SECONDS, None), *of_row, repeat(reason)))
+        for *of_row, reason in zip(means, scored, due, speech_seconds, snr_db, explained, last_reasons, strict=True)
     ]
+
+
+def _record(
+    seconds: float | None,
+    means: list[float],
+    scored: int,
+    due: int,
+    speech_seconds: float,
+    snr_db: float,
+    explained: Explained,
+    last_reason: Reason | None,
+) -> RollingWindow:
+    if not scored:
+        return RollingWindow(window_seconds=seconds, unscored_segments=due, reason=last_reason or Reason.WARMING_UP)
+    mos, noisiness, coloration, discontinuity, loudness, std, minimum, p05 = means
+    return RollingWindow(
+        window_seconds=seconds,
+        mos=mos,
+        mos_std=std,
+        mos_minimum=minimum,
+        mos_p05=p05,
+        noisiness=noisiness,
+        coloration=coloration,
+        discontinuity=discontinuity,
+        loudness=loudness,
+        scored_segments=scored,
+        unscored_segments=due - scored,
+        coverage_ratio=scored / due,
+        speech_seconds=speech_seconds,
+        snr_db=None if math.isnan(snr_db) else snr_db,
+        cause=explained[0],
+        cause_probability=explained[1],
+    )
