@@ -18,6 +18,8 @@ from livemos.agent.records import SAMPLE_RATE_HZ, Samples
 
 Float32 = npt.NDArray[np.float32]
 
+_FRAMES_AT_ONCE = 100  # spectra of more leave the cache, of less cost more in calls than in arithmetic
+
 
 @dataclass(frozen=True)
 class LogMel:
@@ -88,22 +90,37 @@ class LogMel:
         """(..., N) float32 at 16 kHz -> (..., frames(N), F) float32."""
         if samples.dtype != np.float32:
             raise ValueError(f"log-mel takes float32 samples, got {samples.dtype}")
-        if samples.ndim > 1:
-            # row by row: the spectrum of one segment stays in the cache (docs/audio.md)
-            return (
-                np.stack([self(row) for row in samples])
-                if len(samples)
-                else np.empty((0, self.frames(samples.shape[-1]), self.mel_bands), np.float32)
-            )
-        count = self.frames(len(samples))
-        step = samples.strides[0]
-        framed = np.lib.stride_tricks.as_strided(
-            samples, (count, self.window_samples), (step * self.hop_samples, step), writeable=False
+        rows = samples.reshape(-1, samples.shape[-1])
+        features = np.empty((len(rows), self.frames(samples.shape[-1]), self.mel_bands), np.float32)
+        self.into(rows, features)
+        return features.reshape(*samples.shape[:-1], *features.shape[1:])
+
+    def into(self, segments: Samples, features: Float32) -> None:
+        """Write the features of segments (B, N) to `features` (B, frames(N), F); both may be views."""
+        count = features.shape[1]
+        at_once = max(1, _FRAMES_AT_ONCE // max(count, 1))
+        padded = np.zeros((at_once, count, self.fft_samples), np.float32)  # behind the window it stays zero
+        for first in range(0, len(segments), at_once):
+            some = segments[first : first + at_once]
+            self._some_into(some, padded[: len(some)], features[first : first + at_once])
+
+    def _some_into(self, segments: Samples, padded: Float32, features: Float32) -> None:
+        """Of as many segments as `padded` (B, frames, fft_samples) has room for."""
+        count = features.shape[1]
+        row, step = segments.strides
+        frames = np.lib.stride_tricks.as_strided(
+            segments,
+            (len(segments), count, self.window_samples),
+            (row, step * self.hop_samples, step),
+            writeable=False,
         )
-        framed = (framed - framed.mean(axis=1, keepdims=True)) * self.window
-        spectrum = scipy.fft.rfft(framed, n=self.fft_samples, axis=1)
-        power = spectrum.real**2 + spectrum.imag**2
-        mel = np.empty((count, self.mel_bands), np.float32)
+        mean = np.add.reduce(frames, axis=2, keepdims=True) / np.float32(self.window_samples)
+        inside = np.subtract(frames, mean, out=padded[..., : self.window_samples])
+        np.multiply(inside, self.window, out=inside)
+        parts = scipy.fft.rfft(padded, axis=2).view(np.float32)  # real and imaginary in turns
+        np.multiply(parts, parts, out=parts)
+        power = parts[..., ::2] + parts[..., 1::2]
         for bins, bands, filters in self._filter_blocks:
-            np.matmul(power[:, bins], filters, out=mel[:, bands])
-        return np.log(np.maximum(mel, np.float32(self.floor)))
+            np.matmul(power[..., bins], filters, out=features[..., bands])
+        np.maximum(features, np.float32(self.floor), out=features)
+        np.log(features, out=features)

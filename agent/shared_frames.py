@@ -34,12 +34,13 @@ class SharedFrames:
         features = np.empty((len(segments), self._frames, self._log_mel.mel_bands), np.float32)
         first = self._shared * self._log_mel.hop_samples
         goes_on = (self._next[rows] == indices) & (indices >= 0)
-        for out, segment, row, known in zip(features, segments, rows.tolist(), goes_on.tolist(), strict=True):
-            if known:
-                out[: self._shared] = self._tails[row]
-                out[self._shared :] = self._log_mel(segment[first:])
-            else:
-                out[:] = self._log_mel(segment)
+        if goes_on.all():
+            features[:, : self._shared] = self._tails[rows]
+            self._log_mel.into(segments[:, first:], features[:, self._shared :])
+        else:
+            features[goes_on, : self._shared] = self._tails[rows[goes_on]]
+            features[goes_on, self._shared :] = self._log_mel(segments[goes_on, first:])
+            features[~goes_on] = self._log_mel(segments[~goes_on])
         self._tails[rows] = features[:, self._step :]
         self._next[rows] = np.where(indices >= 0, indices + 1, -1)
         return features

@@ -58,5 +58,9 @@ def test_a_batch_gives_what_its_rows_give_and_an_empty_one_is_empty(noise: Calla
     log_mel, rows = LogMel(), np.stack([noise(16_000, seed=s) for s in range(3)])
     np.testing.assert_array_equal(log_mel(rows), np.stack([log_mel(row) for row in rows]))
     assert log_mel(rows[:0]).shape == (0, 98, 64)
+    assert log_mel(rows[:, :300]).shape == (3, 0, 64)
+    halves = rows[:, 8_000:]  # views, and three of them: more than are transformed at once
+    np.testing.assert_array_equal(log_mel(halves), np.stack([log_mel(row) for row in halves]))
+    np.testing.assert_array_equal(log_mel(rows.reshape(3, 1, -1))[:, 0], log_mel(rows))
     with pytest.raises(ValueError, match="float32"):
         log_mel(rows.astype(np.float64))

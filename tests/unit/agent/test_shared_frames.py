@@ -23,6 +23,10 @@ class CountedLogMel:
         self.samples += samples.size
         return self.inner(samples)
 
+    def into(self, samples: np.ndarray, features: np.ndarray) -> None:  # type: ignore[type-arg]
+        self.samples += samples.size
+        self.inner.into(samples, features)
+
 
 def play(shared: SharedFrames, signal: np.ndarray, row: int, indices: list[int]) -> list[np.ndarray]:  # type: ignore[type-arg]
     rows = np.array([row])
@@ -65,3 +69,16 @@ def test_another_stream_or_a_segment_not_looked_at_begins_anew(signal: np.ndarra
     np.testing.assert_allclose(missing, LogMel()(signal[8_000:24_000]), rtol=1e-5, atol=1e-5)
     (after,) = play(shared, other, 1, [0])
     np.testing.assert_allclose(after, LogMel()(other[:16_000]), rtol=1e-5, atol=1e-5)
+
+
+def test_streams_that_go_on_and_streams_that_begin_share_a_batch(signal: np.ndarray) -> None:  # type: ignore[type-arg]
+    """Calls begin at any time: in one batch some segments need half their frames, some all, each its own."""
+    shared, other = make(LogMel()), signal[::-1].copy()
+    play(shared, signal, 0, [0])
+    play(shared, other, 2, [4])
+    batch = np.stack([signal[8_000:24_000], signal[:16_000], other[40_000:56_000]])
+    features = shared(batch, np.array([0, 1, 2]), np.array([1, 0, 5]))
+    np.testing.assert_allclose(features, LogMel()(batch), rtol=1e-5, atol=1e-5)
+    batch = np.stack([other[48_000:64_000], signal[8_000:24_000], signal[16_000:32_000]])
+    features = shared(batch, np.array([2, 1, 0]), np.array([6, 1, 2]))
+    np.testing.assert_allclose(features, LogMel()(batch), rtol=1e-5, atol=1e-5)
