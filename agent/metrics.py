@@ -37,12 +37,14 @@ class Metrics:
         self.streams_refused = Counter(
             "livemos_streams_refused_total", "Streams refused at the cap limits.streams.", registry=self.registry
         )
-        self.segments = Counter(
+        segments = Counter(
             "livemos_segments_total",
             "Segments by outcome: scored, or the reason why the score is unset.",
             ["outcome"],
             registry=self.registry,
         )
+        # a counter that exists at zero can be alarmed on
+        self._segments = {reason: segments.labels(reason.value if reason else "scored") for reason in (None, *Reason)}
         causes = Counter(
             "livemos_segment_causes_total",
             "Scored segments by what lowers their score most, where the model gives causes.",
@@ -62,12 +64,10 @@ class Metrics:
             buckets=_LATENCY_BUCKETS_SECONDS,
             registry=self.registry,
         )
-        for outcome in ("scored", *(reason.value for reason in Reason)):
-            self.segments.labels(outcome)  # a counter that exists at zero can be alarmed on
 
     def count_segment(self, reason: Reason | None, cause: Cause | None) -> None:
         """One more segment, scored (None) or unset for `reason`; with its cause, where one is known."""
-        self.segments.labels("scored" if reason is None else reason.value).inc()
+        self._segments[reason].inc()
         if cause is not None:
             self._causes[cause].inc()
 

@@ -349,13 +349,13 @@ def segment_score(
 ) -> SegmentScore:
     """One row of SegmentScores as a record; NaN becomes unset."""
     mos, noisiness, coloration, discontinuity, loudness, mos_std, speech_ratio = (
-        None if math.isnan(value) else float(value) for value in scores.values[row]
+        None if math.isnan(value) else value for value in scores.values[row].tolist()
     )
-    level, bandwidth = float(scores.level_dbov[row]), float(scores.bandwidth_hz[row])
+    level, bandwidth = scores.level_dbov.item(row), scores.bandwidth_hz.item(row)
     cause, cause_probability, snr = None, None, math.nan
     if mos is not None:
-        cause, cause_probability = named(int(scores.cause[row]), float(scores.cause_probability[row]))
-        snr = float(scores.snr_db[row])
+        cause, cause_probability = named(scores.cause.item(row), scores.cause_probability.item(row))
+        snr = scores.snr_db.item(row)
     return SegmentScore(
         source_id=source_id,
         segment_index=segment_index,
@@ -370,7 +370,7 @@ def segment_score(
         loudness=loudness,
         speech_ratio=speech_ratio,
         level_dbov=level if math.isfinite(level) else None,
-        clipped_ratio=float(scores.clipped_ratio[row]),
+        clipped_ratio=scores.clipped_ratio.item(row),
         concealed_ratio=concealed_ratio,
         bandwidth_hz=bandwidth if math.isfinite(bandwidth) else None,
         snr_db=None if math.isnan(snr) else snr,
