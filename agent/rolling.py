@@ -139,7 +139,8 @@ class RollingBank:
         position = _PERCENTILE * last
         below = position.astype(np.intp)
         above = np.minimum(below + 1, last.astype(np.intp))
-        low, high = np.take_along_axis(lowest, np.stack([below, above], axis=-1), axis=-1).transpose(2, 0, 1)
+        place = np.arange(len(rows))[:, None], np.arange(len(_LENGTHS))
+        low, high = lowest[*place, below], lowest[*place, above]
         minimum, p05 = np.empty((2, len(rows), len(_LENGTHS) + 1))
         minimum[:, :-1] = lowest[..., 0]
         with np.errstate(invalid="ignore"):
