@@ -120,3 +120,15 @@ def test_a_row_that_is_reused_starts_without_the_old_call() -> None:
     (windows,) = bank.push(np.array([0]), _values((4.0, 1.0, 0.5))[None], [None])
     assert [window.mos_minimum for window in windows] == [4.0] * 4
     assert [window.scored_segments for window in windows] == [1] * 4
+
+
+def test_a_minute_without_a_pause_has_its_percentile_between_the_sixth_and_the_seventh_lowest_score() -> None:
+    """Of 119 scores as many are kept in order as that takes; one less would break the longest of all windows."""
+    bank = RollingBank(1, error_correlation=CORRELATION)
+    mos = np.random.default_rng(3).uniform(1, 5, 130)
+    for each in mos:
+        (windows,) = bank.push(np.array([0]), _values((each, 0.9, 0.5))[None], [None])
+    for window, seconds in zip(windows, WINDOWS_SECONDS, strict=False):
+        last = np.sort(mos[-segments_in(seconds) :].astype(np.float32))
+        assert math.isclose(window.mos_p05 or 0, float(np.quantile(last.astype(np.float64), 0.05)), abs_tol=1e-6)
+        assert window.mos_minimum == last[0]
