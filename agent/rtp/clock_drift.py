@@ -7,6 +7,7 @@ A long call is kept in longer bins, not in more of them: it takes no more memory
 from __future__ import annotations
 
 import bisect
+import math
 import operator
 from collections import deque
 from collections.abc import Sequence
@@ -29,16 +30,22 @@ class ClockDrift:
         self._sums = _Sums()
         self._bin: tuple[float, float] | None = None
         self._bin_end_seconds = 0.0
+        self._transit = 0.0  # of the newest packet
+        self._largest_transits = -math.inf, -math.inf  # of the bin before this one, and of this one
 
     def heard(self, media_seconds: float, arrival_seconds: float) -> None:
         """media_seconds: since any fixed point of the sender's clock."""
         point = arrival_seconds, arrival_seconds - media_seconds
+        self._transit = point[1]
         if self._bin is None or arrival_seconds >= self._bin_end_seconds:
             if self._bin is not None:
                 self._keep(self._bin)
             self._bin, self._bin_end_seconds = point, arrival_seconds + self._bin_seconds
-        elif point[1] < self._bin[1]:
+            self._largest_transits = self._largest_transits[1], point[1]
+            return
+        if point[1] < self._bin[1]:
             self._bin = point
+        self._note_largest(point[1])
 
     def heard_run(self, media_seconds: Sequence[float], arrivals: Sequence[float]) -> None:
         """As `heard` for each pair."""
@@ -53,6 +60,8 @@ class ClockDrift:
             least = min(transits)
             if least < self._bin[1]:
                 self._bin = arrivals[begin + transits.index(least)], least
+            self._note_largest(max(transits))
+            self._transit = transits[-1]
             begin = end
 
     def reset(self) -> None:
@@ -61,6 +70,12 @@ class ClockDrift:
         self._bin_seconds = _SHORTEST_BIN_SECONDS
         self._sums = _Sums()
         self._bin = None
+        self._largest_transits = -math.inf, -math.inf
+
+    @property
+    def lead_seconds(self) -> float:
+        """How much sooner the newest packet came than the latest of late: a sender of bursts is silent for as long."""
+        return max(self._largest_transits) - self._transit if self._bin is not None else 0.0
 
     @property
     def points(self) -> int:
@@ -74,6 +89,10 @@ class ClockDrift:
             return None
         slope = self._sums.slope()
         return -1e6 * slope / (1.0 - slope) if slope < 1.0 else None
+
+    def _note_largest(self, transit: float) -> None:
+        if transit > self._largest_transits[1]:
+            self._largest_transits = self._largest_transits[0], transit
 
     def _keep(self, point: tuple[float, float]) -> None:
         if not self._minima:

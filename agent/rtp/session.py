@@ -340,6 +340,11 @@ class RtpSession:
         return self._sequence.probation_packets
 
     @property
+    def lead_seconds(self) -> float:
+        """How long the sender may be silent because it brought its newest packets in a burst, before their time."""
+        return self._drift.lead_seconds
+
+    @property
     def first_number(self) -> int:
         """The sequence number the stream began with; meaningful once established."""
         return self._sequence.base_number

@@ -21,7 +21,7 @@ from livemos.agent.rtp.session import RtpSession
 from livemos.agent.rtp.wraparound import difference16
 from livemos.agent.sources.base import StreamSink
 from livemos.agent.sources.rtp_sender import Sender
-from livemos.agent.sources.rtp_stream import CUT, ENCRYPTED, RtpStream, Unreadable
+from livemos.agent.sources.rtp_stream import CUT, ENCRYPTED, LONGEST_BURST_SECONDS, RtpStream, Unreadable
 
 PROOF_SECONDS = 2.0  # a sender without a second packet is forgotten after so long
 COLLISION_PACKETS = 5  # intervals for which an established sender keeps its SSRC
@@ -374,6 +374,7 @@ class RtpReceiver:
             return
         predecessor = max(silent, key=lambda other: other.last_seconds)
         wait_seconds = max(SUCCESSION_SECONDS, SUCCESSION_PACKETS * predecessor.interval_seconds)
+        wait_seconds += min(predecessor.session.lead_seconds, LONGEST_BURST_SECONDS)
         if now - predecessor.last_seconds >= wait_seconds:
             self._succeed(sender, predecessor, local, now)
 

@@ -26,7 +26,7 @@ def test_the_drift_of_a_call_of_any_length_is_right(seconds: float, ppm: float) 
 
 
 def test_a_long_call_keeps_no_more_than_a_short_one() -> None:
-    """A point a second for an hour was 11 MiB of 330 streams after five minutes, and 12 times as much after the hour."""
+    """A point a second was 11 MiB of 330 streams after five minutes, and would be 12 times as much in an hour."""
     drift = ClockDrift()
     heard(drift, 8_000, 50.0)
     assert drift.points <= 120
@@ -43,3 +43,19 @@ def test_what_is_older_than_the_window_no_longer_counts() -> None:
     for n in range(45_000):
         drift.heard(2_000 + 0.1 * n, 2_000 + 0.1 * n + behind)
     assert drift.ppm == pytest.approx(0.0, abs=1)
+
+
+def test_runs_give_what_their_packets_give() -> None:
+    """How long a sender of bursts may be silent decides whose stream another SSRC is, on both ways of a packet."""
+    rng = np.random.default_rng(4)
+    media = 0.02 * np.arange(6_000)
+    arrivals = np.maximum.accumulate(media + rng.exponential(0.03, len(media))).tolist()
+    alone, together = ClockDrift(), ClockDrift()
+    begin = 0
+    while begin < len(arrivals):
+        end = min(len(arrivals), begin + int(rng.integers(1, 60)))
+        together.heard_run(media[begin:end].tolist(), arrivals[begin:end])
+        for n in range(begin, end):
+            alone.heard(float(media[n]), arrivals[n])
+        assert (together.lead_seconds, together.ppm) == (alone.lead_seconds, alone.ppm)
+        begin = end

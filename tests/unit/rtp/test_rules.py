@@ -227,6 +227,38 @@ def test_rule_08_two_ssrcs_that_speak_at_once_are_two_streams() -> None:
     assert [stream.seconds for stream in port.streams] == pytest.approx([0.4, 0.4])
 
 
+def burst(port: Port, ssrc: int, first: int, packets: int) -> None:
+    """Packets all at once, as a sender brings them that wakes seldom."""
+    port.send(*(pcmu(number, ssrc=ssrc) for number in range(first, first + packets)), every=0.0)
+
+
+@pytest.mark.parametrize("packets", [5, 13, 40])
+def test_rule_08_calls_of_one_address_that_come_in_bursts_are_streams_of_their_own(packets: int) -> None:
+    """Between its bursts a call is as silent as one that has ended: its media's time says that it has not."""
+    port = Port()
+    for number in range(0, 400, packets):
+        burst(port, 1, number, packets)
+        port.wait(0.4 * 0.02 * packets)
+        burst(port, 2, 9_000 + number, packets)
+        port.wait(0.6 * 0.02 * packets)
+    assert [stream.source_id for stream in port.streams] == ["desk/00000001", "desk/00000002"]
+    assert port.counts["ssrc_changes"] == 0
+    assert [stream.seconds for stream in port.streams] == pytest.approx([8.0 + 0.02 * (-400 % packets)] * 2, abs=0.03)
+
+
+def test_rule_08_a_sender_of_bursts_may_change_its_ssrc() -> None:
+    """What waits for a burst that does not come is heard whole, a little later."""
+    port = Port()
+    for ssrc in (1, 2):
+        for number in range(0, 130, 13):
+            burst(port, ssrc, 5_000 * ssrc + number, 13)
+            port.wait(0.26)
+    stream = port.only()
+    assert events(stream.events, EventKind.SSRC_CHANGED) == [EventKind.SSRC_CHANGED]
+    assert (stream.statistics.received_packets, stream.statistics.lost_packets) == (260, 0)
+    assert stream.seconds == pytest.approx(5.2)
+
+
 def test_rule_09_one_ssrc_from_two_addresses_is_a_collision_and_never_merged() -> None:
     """The established sender keeps its stream; the other's packets are counted."""
     port = Port()

@@ -154,6 +154,13 @@ def bursts(rng: np.random.Generator) -> Iterator[Datagram]:
             yield Datagram(np.ceil(each.seconds / 0.26) * 0.26, each.octets, each.peer)
 
 
+def bursts_of_one_address(rng: np.random.Generator) -> Iterator[Datagram]:
+    """Two calls that wake in turns, and a third that goes on where the first one ended."""
+    for ssrc, begin, phase in ((1, 0.0, 0.0), (2, 0.1, 0.11), (3, 3.12, 0.0)):
+        for each in call(rng, ssrc, begin=begin, first=20_000 * ssrc, jitter_seconds=0.0):
+            yield Datagram(np.ceil((each.seconds - phase) / 0.26) * 0.26 + phase, each.octets, each.peer)
+
+
 def forged(rng: np.random.Generator) -> Iterator[Datagram]:
     """Somebody else sends what the stream's next packet looks like, before its sender does."""
     for each in call(rng, 1, jitter_seconds=0.0):
@@ -193,6 +200,7 @@ TRAFFIC: dict[str, Traffic] = {
         odd_headers,
         stalls,
         bursts,
+        bursts_of_one_address,
         forged,
         goes_on_from_elsewhere,
         half_the_media,
