@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from livemos.training.recipe import Recipe
-from livemos.training.recipes import first, second, third
+from livemos.training.recipes import first, second, third, wide
 
 RECIPES: dict[str, Recipe] = {
     first.RECIPE.name: first.RECIPE,
     second.RECIPE.name: second.RECIPE,
     third.RECIPE.name: third.RECIPE,
+    wide.RECIPE.name: wide.RECIPE,
 }
