@@ -110,3 +110,14 @@ def test_answers_outside_the_range_of_the_manifest_are_clipped_to_it(
         noise(16_000)[None], np.zeros(1, np.float32)
     )
     assert scores.values[0, MOS] == 5.0
+
+
+def test_an_answer_that_is_half_a_number_is_none(graphless_bundle: Bundle, noise: Callable[..., Samples]) -> None:
+    """What a failing network says of speech is worth as much as what it says of quality."""
+    broken = _row()
+    broken[2] = np.nan
+    segments = np.stack([noise(16_000), noise(16_000, seed=1)])
+    scores = SegmentScorer(graphless_bundle, _Engine([broken, _row()])).score(segments, np.zeros(2, np.float32))
+    assert scores.reasons == [Reason.MODEL_ERROR, None]
+    assert np.isnan(scores.values[0]).all()
+    assert np.isfinite(scores.values[1]).all()
