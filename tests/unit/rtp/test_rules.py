@@ -6,6 +6,7 @@ Expected values come from the RFC or from arithmetic in the test, never from wha
 from __future__ import annotations
 
 import base64
+import contextlib
 import re
 import socket
 import struct
@@ -604,6 +605,33 @@ def test_rule_21_a_group_is_joined_on_a_named_interface_and_others_are_not_heard
         source.stop()
         other.close()
         out.close()
+
+
+def test_rule_21_a_group_of_one_source_is_not_heard_from_another(recorder: Any) -> None:
+    """Source-specific multicast is how a broadcaster keeps strangers out of the group."""
+    with contextlib.ExitStack() as opened:
+        source = RtpSource(
+            name="g",
+            port=0,
+            group="232.1.1.1",
+            interface="lo",
+            group_sources=["127.0.0.7"],
+            sink=recorder,
+            clock=SystemClock(),
+        )
+        source.start()
+        opened.callback(source.stop)
+        index = socket.if_nametoindex("lo")
+        for address, ssrc in (("127.0.0.8", 2), ("127.0.0.7", 1)):
+            out = opened.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            out.bind((address, 0))
+            membership = struct.pack("4s4si", bytes(4), socket.inet_aton(address), index)
+            out.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, membership)
+            for number in range(5):
+                out.sendto(build(pcmu(number, ssrc=ssrc)), ("232.1.1.1", source.port))
+        recorder.wait_for(lambda: bool(recorder.streams) and len(recorder.streams[0].blocks) == 5)
+        assert [stream.description.source_id for stream in recorder.streams] == ["g/00000001"]
+        assert source.statistics()["received_packets"] == 5
 
 
 def test_rule_22_tags_copies_and_fragments_of_a_mirror_change_nothing(tmp_path: Path) -> None:
