@@ -177,10 +177,10 @@ def bands_ridge(bands: Float, votes: Float, conditions: Sequence[str], penalty_r
 def _model_columns(clips: Sequence[ClipScore], segments: Sequence[Segments], ungated: Float) -> dict[str, Float]:
     """As `livemos score` gives them, MOS under other poolings, and the network's plain means.
 
-    speech_dimensions is the mean of coloration and discontinuity: what damages the speech itself.
+    speech_dimensions is the lower of coloration and discontinuity: a voice is as damaged as the worse of them says.
     """
     columns = {name: _values(clips, name) for name in DIMENSIONS}
-    columns["speech_dimensions"] = (columns["coloration"] + columns["discontinuity"]) / 2
+    columns["speech_dimensions"] = np.minimum(columns["coloration"], columns["discontinuity"])
     for column, pooling in (("mos_plain", "mean"), ("mos_minimum", "minimum"), ("mos_p10", "10th percentile")):
         columns[column] = np.array(
             [
@@ -190,7 +190,7 @@ def _model_columns(clips: Sequence[ClipScore], segments: Sequence[Segments], ung
         )
     for name, values in zip(DIMENSIONS, ungated.T, strict=True):
         columns[f"{name}_ungated"] = values
-    columns["speech_dimensions_ungated"] = (columns["coloration_ungated"] + columns["discontinuity_ungated"]) / 2
+    columns["speech_dimensions_ungated"] = np.minimum(columns["coloration_ungated"], columns["discontinuity_ungated"])
     return columns
 
 
