@@ -102,8 +102,8 @@ def calibrate_doubt(model: SpeechQualityNet, windows: Windows) -> Doubt:
 
 
 def fit_error_correlation(error: Float, std: Float, weight: Float, share: float = 0.9) -> float:
-    """Of clips' errors (C,), windows' std and weights (C, W): the least with which `share` of them lie inside their 90 %
-    interval; 1 without a clip.
+    """Of clips' errors (C,), windows' std and weights (C, W): the least with which `share` of the clips lie inside
+    their 90 % interval; 1 without a clip.
 
     Solved for each clip alone: the correlation at which its error lies on the edge.
     """

@@ -58,6 +58,9 @@ def test_background_votes_meet_noisiness_and_speech_votes_the_speech_dimensions(
     assert {row["column"] for row in rows if row["target"] == "bak"} == {"noisiness", "noisiness_ungated"}
     assert "speech_dimensions" in {row["column"] for row in rows if row["target"] == "sig"}
     assert float(str(_row(rows, unit="clip", target="bak", column="noisiness")["pearson"])) > 0.8
+    for gated in ("", "_ungated"):
+        worse = np.minimum(scored.columns[f"coloration{gated}"], scored.columns[f"discontinuity{gated}"])
+        np.testing.assert_array_equal(scored.columns[f"speech_dimensions{gated}"], worse)
 
 
 def test_ungated_scores_exist_where_the_gate_gives_none(data_folder: Path) -> None:

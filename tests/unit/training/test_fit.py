@@ -159,6 +159,7 @@ def test_errors_that_go_together_are_found_from_clips_alone() -> None:
     error = std * (wanted**0.5 * rng.standard_normal((clips, 1)) + (1 - wanted) ** 0.5 * own)
     clip_error = np.abs(error.mean(axis=1))
     assert fit_error_correlation(clip_error, std, np.ones((clips, 13))) == pytest.approx(wanted, abs=0.04)
+    assert fit_error_correlation(clip_error, std, np.ones((clips, 13)), 0.94) > wanted + 0.05
     assert fit_error_correlation(3.0 * clip_error, std, np.ones((clips, 13))) == 1.0
     assert fit_error_correlation(0.1 * clip_error, std, np.ones((clips, 13))) == 0.0
     assert fit_error_correlation(clip_error[:0], std[:0], np.ones((0, 13))) == 1.0
