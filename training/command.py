@@ -81,7 +81,7 @@ def simulate(
     data: Data,
     out: Annotated[Path, typer.Option(help="Folder for the clips.")],
     clips: int = 20,
-    recipe_name: RecipeName = "second",
+    recipe_name: RecipeName = "third",
 ) -> None:
     """Write damaged clips to listen to, with what was done to each in manifest.jsonl."""
     import json
@@ -107,7 +107,7 @@ def simulate(
 def label(
     data: Data,
     work: Work,
-    recipe_name: RecipeName = "second",
+    recipe_name: RecipeName = "third",
     workers: Workers = None,
     labelers: Labelers = "pesq",
     kept: Kept = None,
@@ -138,7 +138,7 @@ def keep(
     data: Data,
     work: Work,
     out: Annotated[Path, typer.Option(help="Folder for the kept labels, one file a split.")],
-    recipe_name: RecipeName = "second",
+    recipe_name: RecipeName = "third",
 ) -> None:
     """Write truth and labels of a recipe's clips, without audio and features, into one compressed file a split."""
     from livemos.training import kept_labels
@@ -162,7 +162,7 @@ def labels(work: Work) -> None:
 @app.command()
 def fit(
     work: Work,
-    recipe_name: RecipeName = "second",
+    recipe_name: RecipeName = "third",
     threads: Threads = 1,
     devices: Devices = 1,
     accelerator: Accelerator = "auto",
@@ -239,7 +239,7 @@ def probe(
 def everything(
     data: Data,
     work: Work,
-    recipe_name: RecipeName = "second",
+    recipe_name: RecipeName = "third",
     workers: Workers = None,
     threads: Threads = 1,
     kept: Kept = None,

@@ -26,7 +26,7 @@ class Addition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """Sizes in families of four clips; windows are 1 s. clips_of: the recipe whose kept labels these clips have."""
+    """Sizes in families of four clips; windows are 1 s. clips_of: the folder of their kept labels."""
 
     name: str
     version: str
@@ -47,4 +47,4 @@ class Recipe:
     learned_task_weights: bool = False  # homoscedastic, objectives.TaskWeights
     augmentation: Augmentation | None = None
     addition: Addition | None = None
-    clips_of: str = ""  # "": its own
+    clips_of: str = ""  # "": that of the name

@@ -11,15 +11,13 @@ from torch import Tensor
 from livemos.agent.errors import ConfigError
 from livemos.training.models.base import SpeechQualityNet
 from livemos.training.models.conformer import ConformerSize, SpeechQualityConformer
-from livemos.training.models.convolutional import ConvolutionalSize, SpeechQualityConvolutional
 from livemos.training.models.residual import ResidualSize, SpeechQualityResidual
 
-Size = ConformerSize | ConvolutionalSize | ResidualSize
+Size = ConformerSize | ResidualSize
 
 # a size's type decides the network; its name is what a checkpoint remembers
 NETWORKS: dict[str, tuple[type[Any], Callable[[Any, Tensor, Tensor], SpeechQualityNet]]] = {
     "conformer": (ConformerSize, SpeechQualityConformer),
-    "convolutional": (ConvolutionalSize, SpeechQualityConvolutional),
     "residual": (ResidualSize, SpeechQualityResidual),
 }
 

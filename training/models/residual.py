@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from livemos.training.models.base import SpeechQualityNet
+from livemos.training.models.stem import stem_convolutions, store_channels_last
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,19 +33,12 @@ class ResidualSize:
 
 
 class Entrance(nn.Sequential):
-    """Two strided convolutions over time and frequency, then one over all bands: (B, 1, T, F) -> (B, D, T / 4, 1)."""
+    """The stem's convolutions, then one over all bands: (B, 1, T, F) -> (B, D, T / 4, 1)."""
 
     def __init__(self, size: ResidualSize) -> None:
-        channels = size.stem_channels
         super().__init__(
-            nn.Conv2d(1, channels, 3, stride=2, padding=1, bias=False),
-            nn.BatchNorm2d(channels),
-            nn.ReLU(),
-            nn.Conv2d(channels, channels, 3, stride=2, padding=1, groups=channels, bias=False),
-            nn.Conv2d(channels, 2 * channels, 1, bias=False),
-            nn.BatchNorm2d(2 * channels),
-            nn.ReLU(),
-            nn.Conv2d(2 * channels, size.width, (1, -(-size.mel_bands // 4))),
+            *stem_convolutions(size.stem_channels),
+            nn.Conv2d(2 * size.stem_channels, size.width, (1, -(-size.mel_bands // 4))),
         )
 
 
@@ -107,9 +101,7 @@ class SpeechQualityResidual(SpeechQualityNet):
         )
         self.stem = Entrance(size)
         self.blocks = nn.ModuleList(stages)
-        for weight in self.parameters():
-            if weight.ndim == 4:  # a fifth to a half of the time on a CPU, forward and backward
-                weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+        store_channels_last(self)
 
     def layers(self, normalised: Tensor) -> list[Tensor]:
         """The maps of the entrance and of each stage."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from livemos.training.recipe import Recipe
-from livemos.training.recipes import first, second, third, wide
+from livemos.training.recipes import first, third, wide
 
 RECIPES: dict[str, Recipe] = {
     first.RECIPE.name: first.RECIPE,
-    second.RECIPE.name: second.RECIPE,
     third.RECIPE.name: third.RECIPE,
     wide.RECIPE.name: wide.RECIPE,
 }

@@ -13,14 +13,11 @@ from livemos.training import checkpoint, models
 from livemos.training.evaluate import macro_f1
 from livemos.training.models.base import CAUSE_OUTPUTS, FIRST_CAUSE, OUTPUTS
 from livemos.training.models.conformer import ConformerSize
-from livemos.training.models.convolutional import ConvolutionalSize
 from livemos.training.models.residual import ResidualSize
 from livemos.training.objectives import LEARNED_TERMS, TaskWeights, make_task_weights
 
 SIZES: list[models.Size] = [
     ConformerSize(stem_channels=4, width=24, blocks=1, heads=2, feed_forward=32, head_width=16),
-    ConvolutionalSize(stem_channels=4, width=24, blocks=2, heads=2, head_width=16),
-    ConvolutionalSize(stem_channels=4, width=24, blocks=2, heads=0, head_width=16),
     ResidualSize(stem_channels=4, width=24, blocks=2, heads=2, head_width=16),
     ResidualSize(stem_channels=4, width=24, blocks=2, heads=0, head_width=16),
 ]
@@ -47,7 +44,7 @@ def test_every_network_has_the_same_outputs_and_comes_back_from_its_file(size: m
 
 def test_a_checkpoint_of_an_unknown_network_is_refused() -> None:
     """A file of a later version says so, and is not half understood."""
-    with pytest.raises(ConfigError, match="'transformer' is unknown; this version has conformer, convolutional"):
+    with pytest.raises(ConfigError, match="'transformer' is unknown; this version has conformer, residual"):
         models.size_from_facts({"network": "transformer"})
 
 
