@@ -17,7 +17,7 @@ from livemos.training.models.base import FIRST_CAUSE, OUTPUTS, SpeechQualityNet
 from livemos.training.objectives import weighted_mean
 from livemos.training.simulator import FAMILY_CLIPS, WINDOWS
 
-_REFUSED_SPEECH_RATIO = 0.01
+_REFUSED_SPEECH_RATIO = 0.0075
 _SPEECH_RATIO, _SILENT_RATIO = 0.4, 0.02  # windows that are surely speech, surely none
 
 
@@ -184,8 +184,8 @@ def _in_order(said: npt.NDArray[Any], wanted: npt.NDArray[Any], heard: npt.NDArr
 def presence_threshold(said: npt.NDArray[Any], truth: npt.NDArray[Any]) -> tuple[float, float]:
     """The speech ratio below which a window is taken as no speech, and the share of silent windows that still pass it.
 
-    The highest, up to 0.5, that refuses at most 1 % of the windows that surely hold speech: a call that goes unscored
-    in its noisiest minute is worse than a score for a second of noise.
+    The highest, up to 0.5, that refuses at most 0.75 % of the windows that surely hold speech: a call that goes
+    unscored in its noisiest minute is worse than a score for a second of noise.
     """
     speech, silence = said[truth >= _SPEECH_RATIO], said[truth <= _SILENT_RATIO]
     if not speech.size or not silence.size:
