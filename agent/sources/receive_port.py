@@ -21,6 +21,7 @@ from livemos.agent.sources.worker import Worker
 from livemos.agent.thread_names import show_name
 
 _DRAIN_BATCHES = 8  # read before time is looked at again
+_BACKLOG_BATCHES = 256  # given up at once; more than a buffer of 64 MiB holds
 _SWEEP_SECONDS = 0.05  # how often silence is noticed, and a stop
 _GATHER_SECONDS = 0.012  # between two readings while datagrams come; so late may a gap be given up
 
@@ -79,10 +80,12 @@ class ReceivePort:
                 break
             if not batch.count:
                 break
+            if batch.drops != self._kernel_drops:
+                self._give_up_backlog(batch)
+                break
             heard += batch.count
             self.counts["received_packets"] += batch.count
             self.counts["received_bytes"] += int(batch.sizes[: batch.count].sum())
-            self._tell_drops(batch.drops)
             if self._group is not None:
                 self.counts["wrong_group_packets"] += batch.keep(_sent_to(batch, self._group))
             self._lanes.hear(batch)
@@ -90,10 +93,21 @@ class ReceivePort:
                 break
         return heard
 
-    def _tell_drops(self, drops: int) -> None:
-        if drops != self._kernel_drops:
-            self._receiver.capture_lost((drops - self._kernel_drops) & 0xFFFF_FFFF)
-            self._kernel_drops = drops
+    def _give_up_backlog(self, batch: DatagramBatch) -> None:
+        """The kernel dropped datagrams: leave what waits behind them unheard too, in one piece.
+
+        A full buffer lets in one datagram here and there. Streams with a hole at every packet cost several times what
+        whole ones do, so a machine that was late once would stay late; after one long hole it begins afresh.
+        """
+        given_up = batch.count
+        for _ in range(_BACKLOG_BATCHES):
+            if batch.count < len(batch.sizes):
+                break
+            batch = self._reader.read(self._clock.monotonic())
+            given_up += batch.count
+        dropped = (batch.drops - self._kernel_drops) & 0xFFFF_FFFF
+        self._kernel_drops = batch.drops
+        self._receiver.capture_lost(given_up + dropped)
 
 
 def _sent_to(batch: DatagramBatch, group: str) -> npt.NDArray[np.bool_]:

@@ -6,6 +6,7 @@ Each listener profile is a stream of its own in the sink; the first bears the st
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from livemos.agent.rtp.session import RtpSession
 from livemos.agent.sources.base import LazyWriter, StreamSink, StreamWriter
 
 SHORTEST_STALL_SECONDS, STALL_PACKETS = 0.2, 5
+CAPTURE_LOSS_EVENT_SECONDS = 1.0  # between two events of one stream: a machine that is late has no time for more
 LONGEST_BURST_SECONDS = 1.0  # a sender that brings its packets in bursts is given as long, once it is known
 _REPORT_SECONDS = 0.25  # between two packet statistics
 _RETRY_SECONDS = 1.0  # after the sink had no room
@@ -123,6 +125,7 @@ class RtpStream:
         self._unreadable = unreadable
         self._wait_when_full = wait_when_full
         self._last_packet_seconds = 0.0
+        self._capture_loss_told_seconds = -math.inf
         self._burst_seconds = 0.0
         self._reported_seconds = 0.0
 
@@ -139,9 +142,12 @@ class RtpStream:
         self.event(EventKind.SSRC_CHANGED, detail)
 
     def event(self, kind: EventKind, detail: str) -> None:
-        """Publish an event once the stream is open; before, nobody knows of it."""
+        """Publish an event once the stream is open; before, nobody knows of it. Of capture losses one a second."""
         if kind is EventKind.CAPTURE_LOSS:
             self._session.capture_lost()
+            if self._last_packet_seconds - self._capture_loss_told_seconds < CAPTURE_LOSS_EVENT_SECONDS:
+                return
+            self._capture_loss_told_seconds = self._last_packet_seconds
         for voice in self._voices:
             if voice.writer is not None:
                 voice.writer.event(kind, detail)
