@@ -26,8 +26,8 @@ def export(
         "tensorrt-rtx"
     ),
     plan_folder: Annotated[Path | None, typer.Option(help="With --plans: where; default: the user's cache.")] = None,
-    name: Annotated[str, typer.Option(help="Name of the model.")] = "livemos-second",
-    version: Annotated[str, typer.Option(help="Version of the model.")] = "0.2",
+    name: Annotated[str, typer.Option(help="Name of the model.")] = "livemos-third",
+    version: Annotated[str, typer.Option(help="Version of the model.")] = "0.3",
     calibration: Annotated[
         Path | None,
         typer.Option(help="Recordings (wav, flac, 16 kHz) that set the scales of the int8 graph; none: no such graph."),
