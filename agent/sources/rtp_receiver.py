@@ -365,7 +365,7 @@ class RtpReceiver:
             for (at, _), other in self._senders.items()
             if other.stream is not None and at == local and other.peer == sender.peer
         ]
-        silent = [other for other in rivals if other.last_seconds <= sender.first_seconds]
+        silent = [other for other in rivals if other.last_seconds < sender.first_seconds]
         if len(rivals) > 1 or any(other.session.quiet for other in silent):
             # a trunk of calls on one port: only a sequence that goes on tells who followed whom
             silent = [other for other in silent if other.goes_on_as(sender)]
