@@ -6,6 +6,7 @@ frames exactly and no padding is ever scored: a 1 s segment has 98 frames of 25 
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -18,6 +19,7 @@ from livemos.agent.records import SAMPLE_RATE_HZ, Samples
 
 Float32 = npt.NDArray[np.float32]
 
+NEPERS_PER_DB = math.log(10.0) / 10.0  # log-mel is the natural logarithm of a power
 _FRAMES_AT_ONCE = 100  # spectra of more leave the cache, of less cost more in calls than in arithmetic
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from livemos.agent.features import LogMel
+from livemos.agent.features import NEPERS_PER_DB, LogMel
 from livemos.agent.reasons import Reason
 from livemos.agent.records import Samples
 
@@ -104,7 +104,7 @@ def bandwidth_hz(features: Float32, log_mel: LogMel) -> Float32:
     half = (features.shape[1] + 1) // 2  # of an odd number both hold the middle
     loudest = np.maximum(features[:, :half], features[:, -half:]).max(axis=1)  # (B, F), sooner than one maximum
     threshold = np.maximum(
-        loudest.max(axis=1, keepdims=True) - BAND_RANGE_DB * np.log(10.0) / 10.0, np.log(log_mel.floor) + 0.5
+        loudest.max(axis=1, keepdims=True) - BAND_RANGE_DB * NEPERS_PER_DB, np.log(log_mel.floor) + 0.5
     )
     sounding = loudest >= threshold
     highest = features.shape[2] - 1 - sounding[:, ::-1].argmax(axis=1)

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from livemos.agent.features import NEPERS_PER_DB
+
 Float32 = npt.NDArray[np.float32]
 _COLOUR_KNOTS = 6
-_NEPERS_PER_DB = float(np.log(10.0) / 10.0)  # of power
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,4 +56,4 @@ def draw_voice(rng: np.random.Generator, augmentation: Augmentation, centres_hz:
     places = np.interp(centres_hz / factor, centres_hz, bands)
     knots_db = rng.normal(0.0, augmentation.colour_db, _COLOUR_KNOTS)
     colour_db = np.interp(bands, np.linspace(0, len(bands) - 1, _COLOUR_KNOTS), knots_db)
-    return Voice(places=places.astype(np.float32), colour=(colour_db * _NEPERS_PER_DB).astype(np.float32))
+    return Voice(places=places.astype(np.float32), colour=(colour_db * NEPERS_PER_DB).astype(np.float32))

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from livemos.agent.features import LogMel
+from livemos.agent.features import NEPERS_PER_DB, LogMel
 from livemos.agent.records import SEGMENT_SAMPLES, STRIDE_SAMPLES
 from livemos.training import causes, labels
 from livemos.training.augment import Voice, draw_voice
@@ -21,7 +21,6 @@ from livemos.training.simulator import FAMILY_CLIPS, WINDOWS
 from livemos.training.tables import Table, joined
 
 Indices = npt.NDArray[np.intp]
-_NEPERS_PER_DB = np.log(10.0) / 10.0  # of power
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +84,7 @@ class Windows:
         if voices is not None:
             per_clip = cut.reshape(len(clips), -1, *cut.shape[1:])
             cut = np.concatenate([voice(clip) for voice, clip in zip(voices, per_clip, strict=True)])
-        shift = np.repeat(gains_db * _NEPERS_PER_DB, windows.shape[1]).astype(np.float32)
+        shift = np.repeat(gains_db * NEPERS_PER_DB, windows.shape[1]).astype(np.float32)
         cut = np.maximum(cut + shift[:, None, None], np.float32(np.log(self.front_end.floor)))
         return Batch(features=torch.from_numpy(cut), targets=self._targets(clips, windows, gains_db))
 
