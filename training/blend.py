@@ -33,7 +33,7 @@ PESQ_TRUST: dict[str, float] = {
     "vocoder": 0.15, "pulse_vocoder": 0.15, "holes": 0.4, "codec2": 0.2,
 }  # fmt: skip
 _TRUST_ELSEWHERE = 0.5
-_LEAST_ASKED = 40  # clips; a teacher that heard fewer has no scale
+LEAST_ASKED = 40  # clips; a teacher that heard fewer has no scale
 _RIDGE = 3.0
 _PAUSE_WEIGHT = 0.2  # of a second without speech, beside 1 of one full of it
 
@@ -73,16 +73,16 @@ def ask(columns: Columns, pesq_mos: Array, basis: Mask | None = None) -> Opinion
     seconds = [np.asarray(columns[name], np.float64) for name in SECOND_TEACHERS if name in columns]
     weight = _PAUSE_WEIGHT + (1.0 - _PAUSE_WEIGHT) * speech[:, ::2]
     heard += [(values * weight).sum(axis=1) / weight.sum(axis=1) for values in seconds]
-    usable = [k for k, each in enumerate(heard) if (scale & np.isfinite(each)).sum() >= _LEAST_ASKED]
+    usable = [k for k, each in enumerate(heard) if (scale & np.isfinite(each)).sum() >= LEAST_ASKED]
     if not usable:
         return None
-    truth = _truth(columns, pesq_mos)
+    truth = truth_of(columns, pesq_mos)
     scaled, slopes = [], {}
     for k in usable:
         asked = scale & np.isfinite(heard[k])
         slopes[k] = pesq_mos[asked].std() / heard[k][asked].std()
         values = pesq_mos[asked].mean() + slopes[k] * (heard[k] - heard[k][asked].mean())
-        scaled.append(_completed(values, asked, labelled, truth))
+        scaled.append(completed(values, asked, labelled, truth))
     mean = np.mean(scaled, axis=0)
     stretch = pesq_mos[scale].std() / mean[scale].std()
     by_second = [k for k in usable if k >= len(heard) - len(seconds)]
@@ -113,7 +113,7 @@ def restored(pesq_mos: Array, blended: Array, clean: Mask, basis: Mask | None = 
     return np.asarray(np.clip(mos, 1.0, 5.0)), factor
 
 
-def _completed(values: Array, asked: Mask, wanted: Mask, truth: Array) -> Array:
+def completed(values: Array, asked: Mask, wanted: Mask, truth: Array) -> Array:
     """`values` with a ridge regression on `truth` where a teacher has not answered; NaN outside `wanted`.
 
     asked: the clips that the regression is made from.
@@ -125,7 +125,7 @@ def _completed(values: Array, asked: Mask, wanted: Mask, truth: Array) -> Array:
     return np.where(wanted, filled, np.nan)
 
 
-def _truth(columns: Columns, pesq_mos: Array) -> Array:
+def truth_of(columns: Columns, pesq_mos: Array) -> Array:
     """(C, N) what a teacher's answer is guessed from."""
     speech = np.asarray(columns["speech_ratio"], np.float64) + 1e-3
 

@@ -2,15 +2,15 @@
 
     pesq      pesq_wb against the clean clip; pesq_first_half, pesq_second_half (3.5 s each) where damage is local
     distill   distill_mos, the permissive reference-free teacher Distill-MOS, on every 16th family
-    dnsmos    dnsmos_sig, dnsmos_bak, dnsmos_ovrl of DNSMOS P.835, on every 16th family: right about noise
+    dnsmos    dnsmos_sig, dnsmos_bak, dnsmos_ovrl of DNSMOS P.835, on every 4th family: right about noise
     plcmos    plcmos_mos of PLCMOS v2, on every 16th family: right about lost packets
     cs22      cs22_b1, cs22_b2 of each second: baselines of the ConferencingSpeech 2022 challenge, every 2nd family
     pro       dnsmos_pro of each second: DNSMOS Pro (the weights "nisqa"), every 2nd family
 
 Of a kind that PESQ is wrong about (damages.BLIND_KINDS) each of them hears every family.
 
-dnsmos, plcmos, pro (MIT) and cs22 (Apache-2.0) are files in the folder given with --models. cs22 and pro depend on the
-level; they hear clips at ACTIVE_LEVEL_DBOV, because `labels.level_penalty` says what a level costs.
+dnsmos, plcmos, pro (MIT) and cs22 (Apache-2.0) are files in the folder given with --models. dnsmos, cs22 and pro depend
+on the level; they hear clips at ACTIVE_LEVEL_DBOV, because `labels.level_penalty` says what a level costs.
 
 NaN stands for "not asked" and for "no answer". No labeler here, and nothing that ships, hears NISQA.
 """
@@ -122,7 +122,7 @@ def plcmos(session: Any, samples: Samples, raters: int = 5) -> float:
 def _dnsmos(clips: list[SimulatedClip], models: Path | None) -> Scores:
     rows = np.full((3, len(clips)), np.nan, np.float32)
     for k, clip in _asked("dnsmos", clips):
-        rows[:, k] = dnsmos(_session(_model_folder("dnsmos", models) / LABELERS["dnsmos"].models[0]), clip.samples)
+        rows[:, k] = dnsmos(_session(_model_folder("dnsmos", models) / LABELERS["dnsmos"].models[0]), _levelled(clip))
     return dict(zip(LABELERS["dnsmos"].columns, rows, strict=True))
 
 
@@ -133,9 +133,14 @@ def _plcmos(clips: list[SimulatedClip], models: Path | None) -> Scores:
     return {"plcmos_mos": scores}
 
 
+def _levelled(clip: SimulatedClip) -> Samples:
+    """The clip at a comfortable level."""
+    return np.asarray(clip.samples * gain(ACTIVE_LEVEL_DBOV - clip.level_dbov), np.float32)
+
+
 def _by_second(clip: SimulatedClip) -> npt.NDArray[np.float32]:
     """(seconds, samples) at a comfortable level."""
-    return (clip.samples * gain(ACTIVE_LEVEL_DBOV - clip.level_dbov)).reshape(-1, SAMPLE_RATE_HZ)
+    return _levelled(clip).reshape(-1, SAMPLE_RATE_HZ)
 
 
 @lru_cache(maxsize=1)
@@ -223,7 +228,7 @@ LABELERS: dict[str, Labeler] = {
         score=_dnsmos,
         columns=("dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl"),
         package="onnxruntime",
-        every=16,
+        every=4,
         models=("dnsmos_p835.onnx",),
     ),
     "plcmos": Labeler(

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from livemos.training import blend
+from livemos.training import blend, p835
 from livemos.training.damages import CAUSES, DAMAGES
 from livemos.training.effects import effects_on
 
@@ -119,6 +119,7 @@ def make_targets(columns: dict[str, npt.NDArray[np.generic]], scale_clips: int |
     source_penalty = np.clip(_SOURCE_PENALTY_PER_DB * (_SOURCE_SNR_DB - value["source_snr_db"]), 0.0, 0.3)
     mos = np.clip(mos_from_pesq(value["pesq_wb"]) - colour_penalty - source_penalty, 1.0, 5.0)
     basis = np.arange(len(mos)) < (len(mos) if scale_clips is None else scale_clips)
+    full_reference = mos
     opinion = blend.ask(columns, mos, basis) if "severities" in columns else None
     local = np.isin(columns["ladder"], LOCAL_KINDS)
     window_apart = np.zeros_like(value["speech_ratio"])
@@ -135,12 +136,15 @@ def make_targets(columns: dict[str, npt.NDArray[np.generic]], scale_clips: int |
     weight = _PAUSE_WEIGHT + (1.0 - _PAUSE_WEIGHT) * value["speech_ratio"]
     effects = effects_on(mos, columns, CLEAN_MOS)
     voice = effects[:, CAUSES.index("codec")] + 0.5 * effects[:, CAUSES.index("clipping")]
+    noise = noisiness(value["noise_db"])
+    if opinion is not None:
+        noise = p835.with_bak(columns, noise, full_reference, basis)
     single = np.float32
     return Targets(
         mos=mos.astype(single),
         window_mos=window_mos.astype(single),
         window_weight=np.where(present, weight, 0.0).astype(single),
-        noisiness=noisiness(value["noise_db"]).astype(single),
+        noisiness=noise.astype(single),
         discontinuity=discontinuity(value["gap_ratio"]).astype(single),
         coloration=np.minimum(coloration(colour), roughness(voice)).astype(single),
         level_dbov=value["level_dbov"].astype(single),

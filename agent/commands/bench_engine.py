@@ -15,6 +15,7 @@ import typer
 
 from livemos.agent.bundle import FP32, Bundle, load_bundle
 from livemos.agent.commands.environment import append_results
+from livemos.agent.commands.options import BundleOption
 from livemos.agent.commands.output import Format, Row, choose_format, print_rows
 from livemos.agent.engine import make_engine
 from livemos.agent.engine.base import Engine, Features
@@ -46,7 +47,7 @@ def engine(
         str, typer.Option("--engines", help="NAME or NAME/PRECISION with commas; those that cannot run are named.")
     ] = _DEFAULT,
     batches: Annotated[str, typer.Option("--batches", help="Segments a call, with commas.")] = "1,4,16,64",
-    bundle: Annotated[Path | None, typer.Option("--bundle", help="Model bundle; default: the packaged one.")] = None,
+    bundle: BundleOption = None,
     seconds: Annotated[float, typer.Option("--seconds", min=0.1, help="Measured time a row.")] = 2.0,
     core: Annotated[int | None, typer.Option("--core", help="Pin this process to a core.")] = 0,
     results: Annotated[Path | None, typer.Option("--results", help="Append rows with machine and versions.")] = None,

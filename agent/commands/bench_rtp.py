@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from livemos.agent.commands.bench import ENCODINGS
+from livemos.agent.commands.options import BundleOption
 from livemos.agent.commands.output import Format, choose_format, print_rows
 from livemos.agent.errors import ConfigError
 
@@ -49,7 +50,7 @@ def rtp(
     core: Annotated[int, typer.Option("--pin-core", help="Core of the agent; all else runs on the others.")] = 0,
     search: Annotated[bool, typer.Option("--search", help="Look for the largest number that holds.")] = False,
     engine: Annotated[str, typer.Option("--engine", help="Engine by name.")] = "onnxruntime",
-    bundle: Annotated[Path | None, typer.Option("--bundle", help="Model bundle; default: the packaged one.")] = None,
+    bundle: BundleOption = None,
     clips: Annotated[
         Path | None, typer.Option("--clips", help="Folder of FLAC files to play; default: the packaged clip.")
     ] = None,

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from livemos.agent.commands.options import BundleOption
 from livemos.agent.errors import ConfigError
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -41,7 +42,7 @@ def run(
     grpc: Annotated[str | None, typer.Option("--grpc", metavar="HOST:PORT", help="Where subscribers connect.")] = None,
     metrics: Annotated[str | None, typer.Option("--metrics", metavar="HOST:PORT", help="Prometheus endpoint.")] = None,
     engine: Annotated[str | None, typer.Option("--engine", help="Engine by name.")] = None,
-    bundle: Annotated[Path | None, typer.Option("--bundle", help="Model bundle.")] = None,
+    bundle: BundleOption = None,
 ) -> None:
     """Run the agent: every source's scores stream to gRPC subscribers (`livemos watch HOST:PORT`).
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from livemos.agent.commands.options import BundleOption
 from livemos.agent.commands.output import Format, Row, choose_format, print_rows
 from livemos.agent.commands.run import parse_payload_type
 from livemos.agent.errors import ConfigError, SourceError
@@ -79,7 +80,7 @@ def score(
         float | None,
         typer.Option("--fail-below", metavar="MOS", help="Exit 1 when a file's mos is lower, or unset."),
     ] = None,
-    bundle: Annotated[Path | None, typer.Option("--bundle", help="Model bundle; default: the packaged one.")] = None,
+    bundle: BundleOption = None,
     engine: Annotated[str, typer.Option("--engine", help="Engine by name.")] = "onnxruntime",
     payload_type: Annotated[
         list[str] | None,

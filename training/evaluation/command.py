@@ -29,7 +29,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Bundle = Annotated[Path | None, typer.Option(help="Model bundle; default: the packaged one.")]
+Bundle = Annotated[Path | None, typer.Option(help="Model bundle: file, folder, or a packaged name (default, fast).")]
 Out = Annotated[Path | None, typer.Option(help="Folder for tables, pictures and report.html.")]
 Printed = Annotated[Format | None, typer.Option("--format", help="Default: table on a terminal, csv when piped.")]
 Clean = Annotated[Path | None, typer.Option(help="Folder of clean recordings to damage, e.g. tests/data/clean.")]
@@ -163,6 +163,26 @@ def languages(
         write_report(out, files, evaluation.language_sections(rows), scorer.model)
     shown = ("language", "clips", "speakers", "livemos", "distill_mos", "difference", "beside_all")
     print_rows(rows, LANGUAGE_COLUMNS, output_format, "clean speech by language", shown, ("beside_all",))
+
+
+@app.command()
+def curve(
+    speed: Annotated[Path, typer.Option(help="JSON lines of `livemos bench model --results`.")],
+    judged: Annotated[list[Path], typer.Option(help="Folder NAME-VERSION of `evaluate all`; may be repeated.")],
+    out: Out = None,
+    batch: Annotated[int, typer.Option(min=1, help="Segments at once.")] = 1,
+    output_format: Printed = None,
+) -> None:
+    """Accuracy beside cost of bundles and public models, from results that were kept: curve.csv and curve.png."""
+    from livemos.training.evaluation import curve as drawing
+    from livemos.training.evaluation.output import csv_text, write
+    from livemos.training.evaluation.printing import print_rows
+
+    rows = drawing.curve_rows(speed, judged, batch)
+    if out is not None:
+        picture = drawing.picture(rows, batch)
+        write(out, {"curve.csv": csv_text(rows, drawing.CURVE_COLUMNS), "curve.png": picture})
+    print_rows(rows, drawing.CURVE_COLUMNS, output_format, "accuracy beside cost")
 
 
 @app.command(name="all")
