@@ -49,13 +49,13 @@ _TRAINING_FACTS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportOptions:
-    """name and version of the model; calibration: a folder of recordings, without which no int8 graph is made.
+    """name and version of the model; unset: livemos-RECIPE and the recipe's version.
 
-    report: called with one line a step.
+    calibration: a folder of recordings, without which no int8 graph is made. report: called with one line a step.
     """
 
-    name: str
-    version: str
+    name: str | None = None
+    version: str | None = None
     calibration: Path | None = None
     report: Callable[[str], None] = lambda _: None
 
@@ -67,8 +67,8 @@ def output_names(model: nn.Module) -> tuple[str, ...]:
 
 def build_bundle(model: nn.Module, facts: dict[str, Any], options: ExportOptions) -> Bundle:
     """The bundle in memory, each of its graphs in agreement with the network. Raises BundleError."""
-    name, version = options.name, options.version
     try:
+        name, version = options.name or f"livemos-{facts['recipe']}", options.version or str(facts["version"])
         features = FeatureSpec(**facts["front_end"])
         front_end = features.build()
         frames, bands = front_end.frames(SEGMENT_SAMPLES), front_end.mel_bands

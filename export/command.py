@@ -26,8 +26,8 @@ def export(
         "tensorrt-rtx"
     ),
     plan_folder: Annotated[Path | None, typer.Option(help="With --plans: where; default: the user's cache.")] = None,
-    name: Annotated[str, typer.Option(help="Name of the model.")] = "livemos-third",
-    version: Annotated[str, typer.Option(help="Version of the model.")] = "0.3",
+    name: Annotated[str | None, typer.Option(help="Name of the model; default: livemos-RECIPE.")] = None,
+    version: Annotated[str | None, typer.Option(help="Version of the model; default: the recipe's.")] = None,
     calibration: Annotated[
         Path | None,
         typer.Option(help="Recordings (wav, flac, 16 kHz) that set the scales of the int8 graph; none: no such graph."),

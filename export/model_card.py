@@ -20,7 +20,8 @@ No listener's vote was used in training. MOS is a mean of PESQ-WB of simulated c
 the unmapped scale, on a straight line to 1 to 5, less formulas for linear colour, level and the noise of the source
 recording) and of public reference-free models under permissive licences (Distill-MOS, the ConferencingSpeech 2022
 baselines, DNSMOS Pro), by kind of damage. Where damage is local (lost packets, mutes, gaps) a window is labelled by its
-own share of it. Dimensions, speech share and cause are the simulator's own truth. docs/model.md has the formulas.
+own share of it. Dimensions, speech share and cause are the simulator's own truth; where there is noise, DNSMOS P.835
+(BAK, MIT licence) shares in the noisiness. docs/model.md has the formulas.
 
 ## Figures
 {steps:,} steps on {train_clips:,} simulated clips (recipe {recipe}, seed {seed}). On {clips} simulated clips of other

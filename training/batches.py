@@ -41,13 +41,16 @@ class Windows:
     first_families: int
 
     @classmethod
-    def of(cls, table: Table, front_end: LogMel, addition: Table | None = None) -> Windows:
-        """Computes the targets once. The labels of an addition are brought to the scale of the first table."""
+    def of(cls, table: Table, front_end: LogMel, addition: Table | None = None, *, bak_share: float = 0.0) -> Windows:
+        """Computes the targets once. The labels of an addition are brought to the scale of the first table.
+
+        bak_share: as in `labels.make_targets`.
+        """
         first_clips = len(table.features)
         whole = table if addition is None else joined(table, addition)
         return cls(
             table=whole,
-            targets=labels.make_targets(whole.columns, scale_clips=first_clips),
+            targets=labels.make_targets(whole.columns, scale_clips=first_clips, bak_share=bak_share),
             front_end=front_end,
             first_families=first_clips // FAMILY_CLIPS,
         )

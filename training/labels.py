@@ -108,10 +108,13 @@ class Targets:
     asked: npt.NDArray[np.bool_]
 
 
-def make_targets(columns: dict[str, npt.NDArray[np.generic]], scale_clips: int | None = None) -> Targets:
+def make_targets(
+    columns: dict[str, npt.NDArray[np.generic]], scale_clips: int | None = None, bak_share: float = 0.0
+) -> Targets:
     """Targets from the columns of a label table (training/tables.py), whole families of clips in their order.
 
-    scale_clips: the scales of the teachers are taken from so many clips at the front; None for all.
+    scale_clips: the scales of the teachers are taken from so many clips at the front; None for all. bak_share: of
+    DNSMOS P.835 in the noisiness (training/p835.py); 0 leaves it to the simulator's truth.
     """
     value = {name: np.asarray(columns[name], np.float64) for name in _NUMBERS}
     colour = colour_db(value["response_db"])
@@ -138,7 +141,7 @@ def make_targets(columns: dict[str, npt.NDArray[np.generic]], scale_clips: int |
     voice = effects[:, CAUSES.index("codec")] + 0.5 * effects[:, CAUSES.index("clipping")]
     noise = noisiness(value["noise_db"])
     if opinion is not None:
-        noise = p835.with_bak(columns, noise, full_reference, basis)
+        noise = p835.with_bak(columns, noise, full_reference, basis, bak_share)
     single = np.float32
     return Targets(
         mos=mos.astype(single),

@@ -1,8 +1,8 @@
 """Noisiness as DNSMOS P.835 hears it, mixed into what the simulator knows.
 
 The simulator knows how loud a noise is and not how it sounds: a fan and a crowd of one level annoy differently. DNSMOS
-P.835 was trained on votes on the background (BAK). It has a share in the noisiness of clips with noise, a judgement,
-written once; where no noise was added it has none. Clips it was not asked about get a ridge regression, as in
+P.835 was trained on votes on the background (BAK). A recipe may give it a share in the noisiness of clips with noise
+(`Recipe.bak_share`); where no noise was added it has none. Clips it was not asked about get a ridge regression, as in
 training/blend.py. Its other score, SIG, falls with noise as much as with colour, so it has no share in the coloration.
 """
 
@@ -14,16 +14,16 @@ from livemos.training import blend
 from livemos.training.blend import Mask
 from livemos.training.effects import Array, Columns
 
-BAK_SHARE = 0.6  # in the noisiness of a clip with noise
 _QUIET, _NOISY = 4.6, 3.6  # noisiness of the truth: at the first BAK has no share, from the second on all of it
 
 
-def with_bak(columns: Columns, noisiness: Array, pesq_mos: Array, basis: Mask) -> Array:
+def with_bak(columns: Columns, noisiness: Array, pesq_mos: Array, basis: Mask, share: float) -> Array:
     """(C, W) noisiness of the truth -> the same with BAK's share; windows keep what sets them apart from their clip.
 
-    pesq_mos: (C,), NaN without speech. basis: (C,) the clips that the scale is taken from.
+    share: 0 to 1, of BAK in a clip with clear noise. pesq_mos: (C,), NaN without speech. basis: (C,) the clips that
+    the scale is taken from.
     """
-    if "dnsmos_bak" not in columns:
+    if not share or "dnsmos_bak" not in columns:
         return noisiness
     speech = np.asarray(columns["speech_ratio"], np.float64) + 1e-3
     own = np.average(noisiness, axis=1, weights=speech)
@@ -36,4 +36,4 @@ def with_bak(columns: Columns, noisiness: Array, pesq_mos: Array, basis: Mask) -
     scaled = own[asked].mean() + own[asked].std() / bak[asked].std() * (bak - bak[asked].mean())
     truth = np.column_stack([blend.truth_of(columns, pesq_mos), own, own**2])
     shift = np.nan_to_num(blend.completed(scaled, asked, labelled, truth) - own)
-    return np.asarray(np.clip(noisiness + (BAK_SHARE * noisy_ratio * shift)[:, None], 1.0, 5.0))
+    return np.asarray(np.clip(noisiness + (share * noisy_ratio * shift)[:, None], 1.0, 5.0))

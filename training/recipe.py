@@ -48,3 +48,4 @@ class Recipe:
     augmentation: Augmentation | None = None
     addition: Addition | None = None
     clips_of: str = ""  # "": that of the name
+    bak_share: float = 0.0  # of DNSMOS P.835 in the noisiness of clips with noise, training/p835.py

@@ -211,7 +211,8 @@ def fit(
     front_end = LogMel()
     addition = recipe.addition
     added = None if addition is None else read_table(work / addition.name, addition.families)
-    windows = Windows.of(read_table(work / "train", recipe.train_families), front_end, added)
+    table = read_table(work / "train", recipe.train_families)
+    windows = Windows.of(table, front_end, added, bak_share=recipe.bak_share)
     validation = Windows.of(read_table(work / "val", recipe.validation_families), front_end)
     task_weights = make_task_weights(learned=recipe.learned_task_weights)
     fitting = Fitting(recipe, windows, task_weights=task_weights, loaders=machine.loaders)

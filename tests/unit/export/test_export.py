@@ -32,7 +32,7 @@ def facts() -> dict[str, Any]:
     return {
         "front_end": LogMel().parameters(), "sources": ["made/up (clean, 2 files): CC0 1.0"],
         "minimum_speech_ratio": 0.3, "error_correlation": 0.35,
-        "recipe": "tiny", "seed": 1, "steps": 3, "train_clips": 40, "clips": 16,
+        "recipe": "tiny", "version": "0.7", "seed": 1, "steps": 3, "train_clips": 40, "clips": 16,
         "pearson": 0.5, "rmse": 0.9, "clean_bias": -0.1, "families_in_order_ratio": 0.8,
     }  # fmt: skip
 
@@ -164,6 +164,7 @@ def test_the_command_exports_and_checks(model: SpeechQualityConformer, tmp_path:
     out = tmp_path / "made.livemos"
     made = CliRunner().invoke(app, ["--checkpoint", str(tmp_path / "model.pt"), "--out", str(out)])
     assert made.exit_code == 0, made.output
+    assert load_bundle(out).manifest.model_id.startswith("livemos-tiny-0.7-")  # unless --name and --version say else
     checked = CliRunner().invoke(app, ["--check", str(out)])
     assert checked.exit_code == 0
     assert "is sound" in checked.output
