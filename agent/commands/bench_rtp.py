@@ -66,8 +66,8 @@ def rtp(
     A number holds when the socket dropped nothing, the agent took less than 90 % of its core, 99 % of the scores came
     within 150 ms of the play-out of their last sample, and all came. cpu_*: shares of the core, of the agent's threads.
     """
-    from livemos.agent.commands.bench_agent import measure
     from livemos.agent.commands.environment import append_results
+    from livemos.agent.commands.rtp_load import measure
 
     if codec not in ENCODINGS:
         raise ConfigError(f"--codec {codec}: choose one of {', '.join(ENCODINGS)}")

@@ -282,3 +282,8 @@ class CaptureWriter:
         replay = CaptureReplay(path, name="call", sink=sink, clock=ManualClock())
         replay.run()
         return Replayed(sink.streams, replay.counts)
+
+
+def events(pairs: Iterable[tuple[EventKind, str]], *kinds: EventKind) -> list[EventKind]:
+    """The kinds among `pairs` that are asked for, in order."""
+    return [kind for kind, _ in pairs if kind in kinds]

@@ -1,6 +1,6 @@
 """Faults seen in public in other monitors and media servers, by their numbers in docs/rtp.md: not here.
 
-Where a rule's own test (test_rules.py) shows the same traffic in detail, the test here shows what the users saw.
+Where a rule's own test (test_rules_of_*.py) shows the same traffic in detail, the test here shows what the users saw.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def measure(
     bundle: Path | None = None,
     clips: Path | None = None,
 ) -> dict[str, object]:
-    """A row of AGENT_COLUMNS but for the codec. Raises SourceError when the agent does not come up.
+    """A row of bench_rtp.COLUMNS but for `codec` and `holds`. Raises SourceError when the agent does not come up.
 
     clips: a folder of FLAC files to play instead of the packaged clip.
     """

@@ -1,0 +1,185 @@
+"""Rules 24 and 25 of RTP done right: descriptions, keys and clocks, with the traffic they were written for.
+
+Expected values come from the RFC or from arithmetic in the test, never from what the program printed.
+"""
+
+from __future__ import annotations
+
+import base64
+import struct
+from collections.abc import Iterable
+
+import numpy as np
+import pytest
+from rtp_traffic import Listener, Port, events, pcmu
+
+from livemos.agent.errors import SdpError
+from livemos.agent.reasons import Reason
+from livemos.agent.records import EventKind, StreamState
+from livemos.agent.rtp.clock_drift import ClockDrift
+from livemos.agent.rtp.packet import build, parse
+from livemos.agent.rtp.rtcp import RemoteReport, SenderReport, parse_compound
+from livemos.agent.rtp.sdp import parse_sdp
+from livemos.agent.rtp.seal import SUITES, SealError, SrtpKey, Unsealer
+from livemos.agent.rtp.wall_clock import NTP_TO_UNIX_SECONDS, WallClock
+
+SDP = """v=0
+c=IN IP4 192.0.2.9
+a=sendrecv
+m=audio 5004 RTP/SAVP 96 97
+c=IN IP4 232.1.1.1/32
+a=sendonly
+a=rtpmap:96 L16/16000
+a=rtpmap:97 PCMU/8000
+a=fmtp:96 x=1
+a=ptime:20
+a=maxptime:60
+a=rtcp:5007
+a=rtcp-mux
+a=source-filter: incl IN IP4 232.1.1.1 192.0.2.1 192.0.2.2
+a=crypto:1 NO_SUCH_SUITE inline:AAAA
+a=crypto:2 AES_CM_128_HMAC_SHA1_80 inline:{key}|2^31
+"""
+
+
+MASTER = bytes(range(30))
+
+
+def test_rule_24_the_description_is_read_and_its_key_stays_out_of_every_text() -> None:
+    """Media level beats session level; suites we cannot open are passed over."""
+    description = parse_sdp(SDP.format(key=base64.b64encode(MASTER).decode()))
+    assert (description.address, description.port, description.direction) == ("232.1.1.1", 5004, "sendonly")
+    assert (description.ptime_ms, description.maxptime_ms, description.rtcp_port) == (20, 60, 5007)
+    assert (description.rtcp_mux, description.source_filter) == (True, ("192.0.2.1", "192.0.2.2"))
+    assert description.keys == (SrtpKey("AES_CM_128_HMAC_SHA1_80", MASTER),)
+    assert description.parameters == {96: "x=1"}
+    assert "0x" not in repr(description.keys) and str(MASTER) not in repr(description)
+    with pytest.raises(SdpError) as refused:
+        parse_sdp(SDP.format(key=base64.b64encode(MASTER[:20]).decode()))
+    assert base64.b64encode(MASTER[:20]).decode() not in str(refused.value)
+
+
+def sealed(suite: str, master: bytes, numbers: Iterable[int]) -> list[bytes]:
+    """Datagrams of a sender that is libsrtp itself."""
+    srtp = pytest.importorskip("pylibsrtp")
+    profile = getattr(srtp.Policy, SUITES[suite][0])
+    policy = srtp.Policy(key=master, ssrc_type=srtp.Policy.SSRC_ANY_OUTBOUND, srtp_profile=profile)
+    sender = srtp.Session(policy)
+    return [sender.protect(build(pcmu(number))) for number in numbers]
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_rule_24_sealed_packets_open_over_the_wrap_and_a_wrong_key_is_told(suite: str) -> None:
+    """Join at 65530, wrap to 5. The wrong key gives counts, a reason and never a score."""
+    master = bytes(range(SUITES[suite][1]))
+    datagrams = sealed(suite, master, range(65_530, 65_542))
+    port = Port(unsealer=Unsealer(SrtpKey(suite, master)))
+    for datagram in datagrams:
+        port.send_bytes(datagram)
+    assert (port.only().statistics.received_packets, port.only().seconds) == (12, pytest.approx(0.24))
+    wrong = Port(unsealer=Unsealer(SrtpKey(suite, bytes(len(master)))))
+    for datagram in datagrams:
+        wrong.send_bytes(datagram)
+    stream = wrong.only()
+    assert wrong.counts["srtp_auth_failed_packets"] == 12
+    assert (stream.seconds, stream.states) == (0, [(StreamState.UNDESCRIBED, Reason.ENCRYPTED)])
+    assert events(stream.events, EventKind.DECRYPTION_FAILED) == [EventKind.DECRYPTION_FAILED]
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_rule_24_sealed_reports_open_with_the_senders_key_alone(suite: str) -> None:
+    """A sender report under the same key sets the wall clock; one under another key is counted and not believed."""
+    import pylibsrtp
+
+    name, size = SUITES[suite]
+    master = bytes(range(size))
+    port = Port(unsealer=Unsealer(SrtpKey(suite, master)))
+    for datagram in sealed(suite, master, range(50)):
+        port.send_bytes(datagram)
+    ntp = round(1_700_000_000 + NTP_TO_UNIX_SECONDS)
+    report = struct.pack("!BBHIIIIII", 0x80, 200, 6, 0x1234, ntp, 0, 0, 50, 8_000)
+    profile = getattr(pylibsrtp.Policy, name)
+    for key in (master, bytes(size)):
+        policy = pylibsrtp.Policy(key=key, ssrc_type=pylibsrtp.Policy.SSRC_ANY_OUTBOUND, srtp_profile=profile)
+        port.send_bytes(pylibsrtp.Session(policy).protect_rtcp(report))
+    assert (port.counts["sender_reports"], port.counts["rtcp_undecryptable_packets"]) == (1, 1)
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_rule_24_a_key_with_an_mki_opens_what_bears_it(suite: str) -> None:
+    """SDES names keys: `|2^20|66051:4` is 00 01 02 03 in every packet, behind the payload and before the tag."""
+    import pylibsrtp
+
+    name, size = SUITES[suite]
+    master = bytes(range(size))
+    key = SrtpKey.parse(suite, base64.b64encode(master).decode() + "|2^20|66051:4", where="the SDP")
+    assert key.mki == b"\x00\x01\x02\x03"
+    profile = getattr(pylibsrtp.Policy, name)
+    policy = pylibsrtp.Policy(key=master, ssrc_type=pylibsrtp.Policy.SSRC_ANY_OUTBOUND, srtp_profile=profile)
+    sender, unsealer = pylibsrtp.Session(policy), Unsealer(key)
+    tag = {"AES_CM_128_HMAC_SHA1_80": 10, "AES_CM_128_HMAC_SHA1_32": 4}.get(suite, 0)
+    for number in range(3):
+        sealed = sender.protect(build(pcmu(number)))
+        at = len(sealed) - tag
+        assert unsealer.unseal(sealed[:at] + key.mki + sealed[at:], 0x1234) == build(pcmu(number))
+    report = sender.protect_rtcp(struct.pack("!BBHIIIIII", 0x80, 200, 6, 0x1234, 1, 0, 0, 50, 8_000))
+    end = len(report) - (10 if tag else 0)  # RFC 4568 section 6.2.2: 80 bits also with SHA1_32
+    assert unsealer.unseal_control(report[:end] + key.mki + report[end:])[:2] == b"\x80\xc8"
+    with pytest.raises(SealError, match="another key"):
+        unsealer.unseal(sealed[:at] + b"\x00\x01\x02\x04" + sealed[at:], 0x1234)
+    with pytest.raises(SdpError, match="does not fit"):
+        SrtpKey.parse(suite, base64.b64encode(master).decode() + "|256:1", where="the SDP")
+
+
+def test_rule_24_a_late_join_needs_the_roll_over_counter_and_a_replay_is_refused() -> None:
+    """Three wraps into a call: with roc=3 all pass, without it none, and nothing passes twice."""
+    suite = "AES_CM_128_HMAC_SHA1_80"
+    walk = [*range(0, 3 << 16, 0x7000)]
+    late = sealed(suite, MASTER, [*walk, *range(3 << 16, (3 << 16) + 10)])[len(walk) :]
+    knowing, ignorant = Unsealer(SrtpKey(suite, MASTER, roc=3)), Unsealer(SrtpKey(suite, MASTER))
+    assert [parse(knowing.unseal(datagram, 0x1234)).sequence_number for datagram in late] == list(range(10))
+    for datagram in late:
+        with pytest.raises(SealError):
+            ignorant.unseal(datagram, 0x1234)
+        with pytest.raises(SealError):
+            knowing.unseal(datagram, 0x1234)
+
+
+def test_rule_25_the_drift_of_a_sender_is_told_in_ppm_and_is_no_fault() -> None:
+    """+100 ppm for an hour behind a growing queue: 100 within 5, and no media-rate event."""
+    drift = ClockDrift()
+    seed = np.random.default_rng(25)
+    for number in range(180_000):
+        media = 0.02 * number
+        # nine packets of ten wait in a queue that grows by 0.1 s in the hour: 28 ppm, were it taken for the clock
+        queued = 0.1 * media / 3_600 if number % 10 else 0.0
+        drift.heard(media, media / 1.0001 + queued + float(seed.exponential(0.002)))
+    assert drift.ppm == pytest.approx(100, abs=5)
+    listener = Listener()
+    listener.hear((pcmu(number) for number in range(3_000)), every=0.02 / 1.0001)
+    assert listener.session.statistics().clock_drift_ppm == pytest.approx(100, abs=1)
+    assert listener.events() == []
+
+
+def test_rule_25_only_a_sane_sender_report_sets_the_wall_clock() -> None:
+    """A report of 1975, one that stands still and one at half speed are counted and forgotten."""
+
+    def report(unix: float, timestamp: int) -> SenderReport:
+        seconds = int(unix) + NTP_TO_UNIX_SECONDS
+        return SenderReport(
+            ssrc=1, ntp_seconds=seconds, ntp_fraction=unix % 1, rtp_timestamp=timestamp % 2**32, packets=1
+        )
+
+    clock, now = WallClock(), 1_700_000_000.0
+    assert not clock.heard(report(157_766_400.0, 0), 8_000, now)
+    assert clock.unix_seconds(0, 8_000) is None
+    assert clock.heard(report(now, 2**32 - 8_000), 8_000, now)
+    assert clock.heard(report(now + 5, 32_000), 8_000, now + 5)
+    assert not clock.heard(report(now + 5, 72_000), 8_000, now + 10)
+    assert not clock.heard(report(now + 10, 32_000 + 20_000), 8_000, now + 10)
+    assert clock.insane_reports == 3
+    assert clock.unix_seconds(36_000, 8_000) == pytest.approx(now + 5.5)
+    signed = struct.pack("!BBHI", 0x81, 201, 7, 9) + struct.pack("!IIIIII", 1, 0x40FFFFFF, 0, 268_435_456, 0, 0)
+    assert parse_compound(signed) == [
+        RemoteReport(reporter=9, ssrc=1, fraction_lost_ratio=0.25, cumulative_lost=-1, jitter_ticks=268_435_456)
+    ]
