@@ -14,6 +14,7 @@ from livemos.agent.records import Samples
 
 SILENCE_DBOV = -66.0  # RMS of a second; quiet speech of -50 dBov active level stays 10 dB above
 LARGEST_CONCEALED_RATIO = 0.8
+LARGEST_PEAK = 100.0  # of full scale; +40 dB is no audio: numbers of another scale, or a fault
 CLIPPED_LEVEL = 0.985  # of full scale; a resampler rounds the corner of a clipped wave a little
 _BLOCK_SAMPLES = 400
 _LARGEST_OFFSET_RATIO = 0.01  # of the power
@@ -24,11 +25,14 @@ Float32 = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """Columns, one row a segment: level_dbov (-inf for digital silence), clipped_ratio, finite, constant."""
+    """Columns, one row a segment: level_dbov (-inf for digital silence), clipped_ratio, valid, constant.
+
+    valid: finite, and no sample beyond LARGEST_PEAK.
+    """
 
     level_dbov: Float32
     clipped_ratio: Float32
-    finite: npt.NDArray[np.bool_]
+    valid: npt.NDArray[np.bool_]
     constant: npt.NDArray[np.bool_]
 
 
@@ -43,7 +47,7 @@ def measure(segments: Samples) -> Measures:
     if len(loud):
         clipped_ratio[loud] = (np.abs(segments[loud]) >= CLIPPED_LEVEL).mean(axis=1)
     return Measures(
-        level_dbov=level_dbov, clipped_ratio=clipped_ratio, finite=np.isfinite(peak), constant=highest == lowest
+        level_dbov=level_dbov, clipped_ratio=clipped_ratio, valid=peak <= LARGEST_PEAK, constant=highest == lowest
     )
 
 
@@ -66,7 +70,7 @@ def reasons_before(segments: Samples, measures: Measures, concealed_ratio: Float
     """Per segment the first reason not to ask the network, or None."""
     return [
         Reason.BAD_AUDIO
-        if not finite
+        if not valid
         else Reason.TOO_MUCH_CONCEALED
         if concealed > LARGEST_CONCEALED_RATIO
         # a constant other than zero is no acoustic silence: a stuck converter or a DC fault
@@ -75,8 +79,8 @@ def reasons_before(segments: Samples, measures: Measures, concealed_ratio: Float
         else Reason.SILENCE
         if level < SILENCE_DBOV
         else None
-        for finite, concealed, constant, first, level in zip(
-            measures.finite.tolist(),
+        for valid, concealed, constant, first, level in zip(
+            measures.valid.tolist(),
             concealed_ratio.tolist(),
             measures.constant.tolist(),
             segments[:, 0].tolist(),

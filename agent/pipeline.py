@@ -5,6 +5,7 @@ The only module that knows all of them. One scoring thread; sources' threads onl
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 from collections import deque
@@ -45,10 +46,11 @@ from livemos.agent.segmenter import start_of
 from livemos.agent.stream import DueSegment, Stream
 from livemos.agent.thread_names import show_name
 
+_log = logging.getLogger(__name__)
 AROUND_CALL_SECONDS = 5e-4  # what a batch costs here beside its engine call, whatever its size (docs/rtp.md, Load)
 _LONGEST_GATHER_SECONDS = 0.03
 _IDLE_SECONDS = 0.25
-_JOIN_SECONDS = 5.0
+_STILL_SECONDS = 5.0  # at the end the scoring thread is waited for until it scored nothing for so long
 _FAILURE_EVENT_SECONDS = 10.0  # a failing engine is one event per stream and interval, not one per segment
 
 
@@ -138,6 +140,7 @@ class Pipeline:
         self._due = threading.Event()
         self._stopping = threading.Event()
         self._drain = True
+        self._scored_batches = 0
         self._thread = threading.Thread(target=self._run, name="livemos-scoring", daemon=True)
         self._segments = np.empty((batches.largest_batch, SEGMENT_SAMPLES), np.float32)
 
@@ -192,8 +195,12 @@ class Pipeline:
         self._drain = drain
         self._stopping.set()
         self._due.set()
+        seen = -1
+        while self._thread.is_alive() and self._scored_batches > seen:
+            seen = self._scored_batches
+            self._thread.join(_STILL_SECONDS)
         if self._thread.is_alive():
-            self._thread.join(_JOIN_SECONDS)
+            _log.warning("the engine has not answered for %.0f s; last segments stay unscored", _STILL_SECONDS)
         for entry in list(self._entries.values()):
             entry.stream.abandon()
 
@@ -238,6 +245,7 @@ class Pipeline:
         for row, (entry, segment) in enumerate(zip(batch, due, strict=True)):
             payloads += self._payloads(entry, segment, scores, row, windows[row])
         self.hub.publish_all(payloads)
+        self._scored_batches += 1
         return True
 
     def _next_batch(self) -> list[_Entry]:

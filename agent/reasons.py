@@ -17,6 +17,6 @@ class Reason(Enum):
     UNSUPPORTED_CODEC = "unsupported_codec"  # media arrives that nothing here decodes, or no payload map names it
     ENCRYPTED = "encrypted"  # media arrives that cannot be decrypted
     CUT = "cut"  # the capture did not keep whole packets (snaplen)
-    BAD_AUDIO = "bad_audio"  # NaN, infinite or constant samples
+    BAD_AUDIO = "bad_audio"  # NaN, infinite, constant or absurdly large samples
     OVERLOADED = "overloaded"  # the segment was refused for want of time or room
     MODEL_ERROR = "model_error"  # the engine failed or answered with a non-finite value

@@ -129,26 +129,26 @@ class RollingBank:
         self._histogram[rows[scored], bins] += 1
 
     def _low_scores(self, rows: Indices, scored: Float64) -> tuple[Float64, Float64]:
-        """Minimum and 5th percentile (B, W + 1) of each window's scores and the call's, which is to 0.01 MOS."""
+        """Minimum and 5th percentile (B, W + 1) of each window's scores and the call's, whose percentile is to 0.01."""
         newest = (self._count[rows, None] - 1 - np.arange(_HISTORY)) % _HISTORY
         kept = self._mos[rows[:, None], newest]
         lowest = np.full((len(rows), len(_LENGTHS), _LOWEST), np.inf)  # in order; infinite without a score
         for window, length in enumerate(_LENGTHS.tolist()):
             lowest[:, window, :length] = np.sort(kept[:, :length], axis=1)[:, :_LOWEST]
-        last = np.maximum(scored[:, :-1] - 1.0, 0.0)
-        position = _PERCENTILE * last
+        last = np.maximum(scored - 1.0, 0.0)
+        position = _PERCENTILE * last  # among the scores in order, from 0; between two of them lies what lies between
         below = position.astype(np.intp)
         above = np.minimum(below + 1, last.astype(np.intp))
         place = np.arange(len(rows))[:, None], np.arange(len(_LENGTHS))
-        low, high = lowest[*place, below], lowest[*place, above]
-        minimum, p05 = np.empty((2, len(rows), len(_LENGTHS) + 1))
-        minimum[:, :-1] = lowest[..., 0]
+        low, high = np.empty((2, len(rows), len(_LENGTHS) + 1))
+        low[:, :-1], high[:, :-1] = lowest[*place, below[:, :-1]], lowest[*place, above[:, :-1]]
+        reached = np.cumsum(self._histogram[rows], axis=1)
+        low[:, -1] = 1.0 + (reached > below[:, -1:]).argmax(axis=1) / _BINS_PER_MOS
+        high[:, -1] = 1.0 + (reached > above[:, -1:]).argmax(axis=1) / _BINS_PER_MOS
+        minimum = np.concatenate([lowest[..., 0], self._minimum[rows, None]], axis=1)
         with np.errstate(invalid="ignore"):
-            p05[:, :-1] = low + (position - below) * (high - low)
-        reached = np.cumsum(self._histogram[rows], axis=1) >= np.maximum(np.ceil(_PERCENTILE * scored[:, -1:]), 1)
-        minimum[:, -1] = self._minimum[rows]
-        p05[:, -1] = 1.0 + reached.argmax(axis=1) / _BINS_PER_MOS
-        return minimum, p05
+            p05 = low + (position - below) * (high - low)
+        return minimum, np.maximum(p05, minimum)  # a bin may lie below its score
 
     def _explain(self, rows: Indices, values: Float32, causes: Float32 | None) -> list[list[Explained]]:
         """For each row, the cause of each window and of the call."""

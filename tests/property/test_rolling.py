@@ -98,13 +98,9 @@ def test_every_window_follows_its_definition_for_streams_that_share_the_bank(
             assert math.isclose(window.mos_minimum or 0, expected["minimum"], abs_tol=1e-5)
             assert math.isclose(window.speech_seconds, expected["speech"], abs_tol=1e-4)
             assert math.isclose(window.coverage_ratio, window.scored_segments / len(history), abs_tol=1e-9)
-            if seconds is not None:
-                assert math.isclose(window.mos_p05, expected["p05"], abs_tol=1e-5)
-            else:
-                # the call keeps a histogram: the nearest rank, to 0.01 MOS
-                ordered = sorted(item[0] for item in history if item is not None)
-                rank = ordered[max(0, math.ceil(0.05 * len(ordered)) - 1)]
-                assert math.isclose(window.mos_p05, rank, abs_tol=0.0051)
+            # the call keeps a histogram: its percentile is to 0.01 MOS
+            assert math.isclose(window.mos_p05, expected["p05"], abs_tol=1e-5 if seconds is not None else 0.0051)
+            assert window.mos_p05 >= (window.mos_minimum or 0)
 
 
 def test_five_seconds_hold_nine_segments() -> None:

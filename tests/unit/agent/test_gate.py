@@ -26,6 +26,11 @@ def test_each_kind_of_unusable_segment_has_its_reason(noise: Callable[..., Sampl
     infinite[5] = np.inf
     assert _reason(broken) is Reason.BAD_AUDIO
     assert _reason(infinite) is Reason.BAD_AUDIO
+    huge, loud = noise(16_000), noise(16_000)
+    huge[5], loud[5] = -1e19, 8.0  # finite, and beyond what features can hold; and a float file 18 dB over full scale
+    assert _reason(huge) is Reason.BAD_AUDIO
+    assert _reason(noise(16_000, level=0.1) * 32_768) is Reason.BAD_AUDIO  # 16-bit numbers taken for floats
+    assert _reason(loud) is None
     assert _reason(np.full(16_000, 0.3)) is Reason.BAD_AUDIO
     assert _reason(np.zeros(16_000)) is Reason.SILENCE
     assert _reason(noise(16_000, level=1e-4)) is Reason.SILENCE

@@ -58,6 +58,23 @@ class GatedEngine:
         return EngineDescription(name="gated", device="test", precision="fp32", version="1")
 
 
+class Turns(threading.Event):
+    """In place of GatedEngine.open: each call takes one of the turns that were given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._turns = threading.Semaphore(0)
+
+    def give(self, turns: int) -> None:
+        self._turns.release(turns)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        return self._turns.acquire(timeout=timeout)
+
+    def set(self) -> None:
+        self.give(100)
+
+
 class Bench:
     """A running pipeline with one listener."""
 
@@ -311,6 +328,31 @@ def test_the_cap_on_streams_refuses_the_newest_and_a_used_name_is_an_error(
     again.write(_block(noise(16_000)))
     again.close()
     assert len(_segments(running.until_ended("a"))) == 1
+
+
+def test_the_end_waits_as_long_as_segments_are_still_being_scored(
+    bench: Callable[..., Bench], noise: Callable[..., Samples], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A capture read to its end leaves a backlog; each call of a slow engine may take as long as stopping waits."""
+    running = bench()
+    running.engine.open = turns = Turns()
+    writer = _open(running)
+    writer.write(_block(noise(40_000)))
+    writer.close()
+    pipeline, thread = running.pipeline, running.pipeline._thread
+    join = thread.join
+
+    def one_turn(timeout: float) -> None:
+        before = pipeline._scored_batches
+        turns.give(1)
+        while thread.is_alive() and pipeline._scored_batches == before:
+            join(0.001)
+
+    monkeypatch.setattr(thread, "join", one_turn)
+    pipeline.stop()
+    monkeypatch.undo()
+    assert not thread.is_alive()
+    assert [segment.segment_index for segment in _segments(running.until_ended("a"))] == [0, 1, 2, 3]
 
 
 def test_a_new_stream_does_not_inherit_the_windows_of_the_one_before(

@@ -82,8 +82,9 @@ def test_stereo_is_the_mean_of_its_channels(scorer: Scorer) -> None:
         (np.zeros(48_000, np.float32), Reason.SILENCE),
         (np.full(48_000, 0.25, np.float32), Reason.BAD_AUDIO),
         (np.full(48_000, np.nan, np.float32), Reason.BAD_AUDIO),
+        (np.tile(np.array([0.1, -1e22], np.float32), 24_000), Reason.BAD_AUDIO),
     ],
-    ids=["empty", "0.2 s", "silence", "constant", "NaN"],
+    ids=["empty", "0.2 s", "silence", "constant", "NaN", "huge"],
 )
 def test_a_clip_without_a_score_has_a_reason(scorer: Scorer, samples: Samples, reason: Reason) -> None:
     """Never 0, never a made-up 1.0."""
