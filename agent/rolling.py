@@ -97,7 +97,8 @@ class RollingBank:
             np.concatenate([means, *(each[..., None] for each in (std, lowest, p05))], axis=-1).tolist(),
             scored.astype(np.int64).tolist(),
             due.tolist(),
-            (sums[..., _WEIGHT] * STRIDE_SECONDS).tolist(),
+            # segments overlap by half: n of them lie over n + 1 strides
+            (sums[..., _WEIGHT] * STRIDE_SECONDS * (due + 1) / due).tolist(),
             snr_db(means[..., NOISINESS]).tolist(),
             self._explain(rows, values, causes),
             [self._last_reason[row] for row in rows.tolist()],

@@ -57,7 +57,7 @@ def _expected(history: list[_Segment]) -> dict[str, float] | None:
         "std": math.sqrt(kept * sum(speech * std**2 for _, speech, std in scored) / weight),
         "minimum": ordered[0],
         "p05": ordered[below] + (position - below) * (ordered[above] - ordered[below]),
-        "speech": 0.5 * weight,
+        "speech": 0.5 * weight * (len(history) + 1) / len(history),  # of all the time the segments lie over
     }
 
 
