@@ -25,7 +25,7 @@ from livemos.agent.servers.grpc_server import GrpcServer
 from livemos.agent.servers.scoring import ScoringLimits
 from livemos.agent.settings import Settings
 from livemos.agent.sources import SOURCES
-from livemos.agent.sources.base import Source
+from livemos.agent.sources.base import FallibleSource, Source
 
 _GRACE_SECONDS = 2.0
 
@@ -130,6 +130,11 @@ class Agent:
             if not source.wait(timeout_seconds):
                 return False
         return bool(self._sources)
+
+    @property
+    def failed(self) -> bool:
+        """True once a source has ended before its time: a damaged file, a broken pipe."""
+        return any(isinstance(source, FallibleSource) and source.failed for source in self._sources)
 
     def stop(self) -> None:
         """End in order. Idempotent."""

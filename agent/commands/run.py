@@ -47,7 +47,8 @@ def run(
     """Run the agent: every source's scores stream to gRPC subscribers (`livemos watch HOST:PORT`).
 
     Settings: defaults < TOML file < LIVEMOS_* environment < these flags. Ends by itself only when all its sources are
-    files or standard input and have ended. SIGINT and SIGTERM end it in order.
+    files or standard input and have ended. SIGINT and SIGTERM end it in order. Exit codes: 0 fine, 2 a mistake of use,
+    or a source that could not be read to its end.
     """
     from livemos.agent.settings import load_settings
 
@@ -110,6 +111,8 @@ def _serve(settings: Any) -> None:
             pass
     finally:
         agent.stop()
+    if agent.failed:
+        raise typer.Exit(2)
 
 
 def _address(text: str, flag: str, *, default_host: str) -> tuple[str, int]:

@@ -53,6 +53,16 @@ class StreamSink(Protocol):
         ...
 
 
+@runtime_checkable
+class FallibleSource(Protocol):
+    """A source that can end before its time: its file is damaged, its pipe breaks."""
+
+    @property
+    def failed(self) -> bool:
+        """True once it has ended so; the log says why."""
+        ...
+
+
 class Source(Protocol):
     """A running source of streams."""
 

@@ -18,6 +18,7 @@ from livemos.agent.sources.worker import Worker
 __all__ = ["FileSource", "audio_files", "read_audio"]
 
 LIVE_BLOCK_SECONDS, FAST_BLOCK_SECONDS = 0.02, 0.1
+_RETRY_SECONDS = 0.02  # until the stream of the last round is scored to its end
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ class FileSource:
         self._labels = dict(labels or {})
         self._sink, self._clock = sink, clock
         self._files: list[Path] = []
+        self._opened: set[str] = set()  # source ids of rounds before this one
         self._worker = Worker(name, self._run)
         self._counts = {"read_files": 0, "refused_files": 0, "read_samples": 0}
 
@@ -81,7 +83,7 @@ class FileSource:
                 self._counts["read_files"] += 1
                 played = True
             except (SourceError, CapacityError, ValueError) as error:
-                # one bad file does not end a folder; ValueError: its stream of the last round is still being scored
+                # one bad file does not end a folder; ValueError: another source has a stream of this name
                 self._counts["refused_files"] += 1
                 _log.warning("file skipped: %s", error)
         return played
@@ -91,13 +93,29 @@ class FileSource:
         description = StreamDescription(
             source_id=f"{self._name}/{self._relative(file)}", kind="file", labels=self._labels, detail=str(file)
         )
-        writer = self._sink.open(description, wait_when_full=not self._live)
+        writer = self._open(description)
+        if writer is None:
+            return
         try:
             writer.media(MediaStatistics(codec=f"file/{reader.sample_rate_hz}"))
             writer.state(StreamState.ACTIVE)
             self._write(reader, writer)
         finally:
             writer.close()
+
+    def _open(self, description: StreamDescription) -> StreamWriter | None:
+        """None when it was stopped first. Waits where the stream of the last round is still being scored."""
+        while not self._worker.stopping.is_set():
+            try:
+                writer = self._sink.open(description, wait_when_full=not self._live)
+            except ValueError:
+                if description.source_id not in self._opened:
+                    raise
+                self._worker.stopping.wait(_RETRY_SECONDS)
+            else:
+                self._opened.add(description.source_id)
+                return writer
+        return None
 
     def _write(self, reader: AudioReader, writer: StreamWriter) -> None:
         rate = reader.sample_rate_hz

@@ -80,9 +80,11 @@ class CaptureReplay:
                 reader = CaptureReader(file)
                 self._play(reader, worker)
         except (OSError, CaptureError) as error:
+            self._receiver.close("the capture cannot be read further")
             raise SourceError(f"capture {self._path}: {error}") from error
         finally:
-            self._receiver.close("end of the capture")
+            stopped = worker is not None and worker.stopping.is_set()
+            self._receiver.close("stopped" if stopped else "end of the capture")
         if reader.truncated:
             self.counts["truncated_files"] += 1
 
@@ -171,6 +173,11 @@ class PcapSource:
 
     def wait(self, timeout_seconds: float | None = None) -> bool:
         return self._worker.wait(timeout_seconds)
+
+    @property
+    def failed(self) -> bool:
+        """The capture is damaged; what came before was scored."""
+        return self._worker.failed
 
     def statistics(self) -> dict[str, int]:
         """As of RtpSource, with what the capture itself lost or cut."""

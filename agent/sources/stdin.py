@@ -79,11 +79,26 @@ class StdinSource:
     def wait(self, timeout_seconds: float | None = None) -> bool:
         return self._worker.wait(timeout_seconds)
 
+    @property
+    def failed(self) -> bool:
+        """Reading failed before the pipe's end; what came before was scored."""
+        return self._worker.failed
+
     def statistics(self) -> dict[str, int]:
         return dict(self._counts)
 
     def _run(self) -> None:
         assert self._writer is not None
+        detail = "the pipe cannot be read further"
+        try:
+            self._hear(self._writer)
+            detail = "stopped" if self._worker.stopping.is_set() else "end of the pipe"
+        except OSError as error:
+            raise SourceError(f"source {self._name}: standard input: {error.strerror or error}") from error
+        finally:
+            self._writer.close(detail)
+
+    def _hear(self, writer: StreamWriter) -> None:
         frame_bytes = self._channels * np.dtype(self._dtype).itemsize
         held = b""
         active = False
@@ -96,8 +111,8 @@ class StdinSource:
                 continue
             if not active:
                 active = True
-                self._writer.state(StreamState.ACTIVE)
-            self._writer.write(
+                writer.state(StreamState.ACTIVE)
+            writer.write(
                 AudioBlock(
                     samples=self._samples(data[:whole]),
                     sample_rate_hz=self._sample_rate_hz,
@@ -105,7 +120,6 @@ class StdinSource:
                 )
             )
         self._counts["odd_tail_bytes"] += len(held)
-        self._writer.close("end of the pipe")
 
     def _samples(self, data: bytes) -> Samples:
         frames = np.frombuffer(data, self._dtype).reshape(-1, self._channels).astype(np.float32)

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 
+from livemos.agent.errors import SourceError
+
 STOP_SECONDS = 1.0
+
+_log = logging.getLogger(__name__)
 
 
 class Worker:
-    """Runs `work` once in a daemon thread. `work` returns soon after `stopping` is set, or when the source ends."""
+    """Runs `work` once in a daemon thread. `work` returns soon after `stopping` is set, or when the source ends.
+
+    A SourceError of `work` is one line in the log; `failed` says afterwards that the source ended before its time.
+    """
 
     def __init__(self, name: str, work: Callable[[], None]) -> None:
         self.stopping = threading.Event()
+        self.failed = False
         self._work = work
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"livemos-{name}", daemon=True)
@@ -33,5 +42,11 @@ class Worker:
     def _run(self) -> None:
         try:
             self._work()
+        except SourceError as error:
+            self.failed = True
+            _log.error("%s", error)  # a file at fault, not the code: no traceback
+        except BaseException:
+            self.failed = True
+            raise
         finally:
             self._ended.set()

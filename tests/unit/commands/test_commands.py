@@ -136,6 +136,19 @@ def test_raw_pcm_on_standard_input_is_scored_and_the_agent_ends_with_the_pipe() 
     assert "listening to stdin" in ran.stderr
 
 
+def test_a_capture_that_is_damaged_ends_the_agent_with_exit_code_2(tmp_path: Path) -> None:
+    """A nightly replay must not look whole when the half of it could not be read."""
+    path = tmp_path / "call.pcap"
+    # a pcap head, and a record longer than any that is written
+    path.write_bytes(
+        bytes.fromhex("d4c3b2a1 02000400 0000000000000000 ffff0000 01000000") + b"\x00" * 16 + b"\xff" * 99
+    )
+    ran = livemos("run", "--pcap", path, "--grpc", "127.0.0.1:0")
+    assert ran.returncode == 2
+    assert len(ran.stderr.splitlines()) == 2  # beside the line that says what it listens to
+    assert "call.pcap: a record of 4294967295 bytes cannot be; the file is damaged" in ran.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

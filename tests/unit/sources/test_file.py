@@ -11,8 +11,10 @@ import pytest
 import soundfile
 
 from livemos.agent.clock import ManualClock, SystemClock
+from livemos.agent.daemon import Agent
 from livemos.agent.errors import SourceError
-from livemos.agent.records import StreamState
+from livemos.agent.records import EventKind, FeedItem, SourceEvent, StreamState
+from livemos.agent.settings import FileSourceSettings, GrpcSettings, Settings
 from livemos.agent.sources.file import FileSource, audio_files, read_audio
 
 RAMP = np.linspace(-0.5, 0.5, 8_000, dtype=np.float32)
@@ -82,6 +84,23 @@ def test_a_loop_goes_round_in_one_stream_until_it_is_stopped(sink: Any, tmp_path
     assert source.wait(0)
     assert len(sink.streams) == 1
     assert sink.streams[0].closed is not None
+
+
+def test_a_looped_folder_goes_round_faster_than_it_is_scored(tmp_path: Path) -> None:
+    """Reading outruns scoring: the second round meets streams of the first, and waits for them."""
+    for name in ("a.wav", "b.wav"):
+        wav(tmp_path / name, np.tile(RAMP, 3))
+    source = FileSourceSettings(name="tape", path=tmp_path, pace="fast", loop=True)
+    agent = Agent(Settings(grpc=GrpcSettings(port=0), sources=(source,)))
+    ended: list[str] = []
+    with agent.hub.listen() as listener, agent:
+        while len(ended) < 6:
+            item = listener.get(10)
+            assert isinstance(item, FeedItem), "the loop came to its end"
+            if isinstance(item.payload, SourceEvent) and item.payload.kind is EventKind.SOURCE_ENDED:
+                ended.append(item.payload.source_id)
+    assert set(ended[:2]) == set(ended[2:4]) == {"tape/a.wav", "tape/b.wav"}
+    assert agent.sources[0].statistics()["refused_files"] == 0
 
 
 def test_a_looped_folder_of_broken_files_ends(sink: Any, tmp_path: Path) -> None:

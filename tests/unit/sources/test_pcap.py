@@ -99,6 +99,32 @@ def test_what_is_no_capture_is_refused_by_name(tmp_path: Path) -> None:
         CaptureScorer().score(path)
 
 
+def test_a_capture_damaged_in_the_middle_is_scored_up_to_there(
+    call: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A disk's bad block is one line in the log and a source that failed, no traceback and no silence."""
+    damaged = bytearray(call.read_bytes())
+    damaged[len(damaged) // 2 : len(damaged) // 2 + 400] = b"\xff" * 400
+    path = tmp_path / "call.pcap"
+    path.write_bytes(damaged)
+    agent = Agent(Settings(grpc=GrpcSettings(port=0), sources=(PcapSourceSettings(name="pcap", path=path),)))
+    ends: list[str] = []
+    with agent.hub.listen() as listener, agent:
+        segments = 0
+        while len(ends) < 2:
+            item = listener.get(20)
+            assert isinstance(item, FeedItem), "the streams did not end"
+            segments += isinstance(item.payload, SegmentScore)
+            if isinstance(item.payload, SourceEvent) and item.payload.kind is EventKind.SOURCE_ENDED:
+                ends.append(item.payload.detail)
+        assert agent.wait(5)
+    assert agent.failed
+    assert segments >= 10
+    assert all(detail.endswith("; the capture cannot be read further") for detail in ends)
+    (line,) = [record.getMessage() for record in caplog.records if record.name.startswith("livemos.agent.sources")]
+    assert line.startswith(f"capture {path}: a record of ") and line.endswith("the file is damaged")
+
+
 def test_a_capture_is_scored_for_each_listener_that_is_asked_for(call: Path) -> None:
     """`--profile` twice: two rows a stream, the profile in a column, the buffer's delay beside it."""
     table = score(str(call), "--profile", "ideal", "--profile", "fixed50", "--format", "jsonl").decode()

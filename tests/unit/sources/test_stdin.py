@@ -54,7 +54,30 @@ def test_a_quiet_pipe_can_be_stopped(sink: Any) -> None:
         source.stop()
         assert source.wait(0)
     os.close(writing)
-    assert sink.streams[0].closed is not None
+    assert sink.streams[0].closed == "stopped"
+    assert not source.failed
+
+
+class _BreaksAfter(io.BytesIO):
+    """A device that goes away: some bytes, then an error of the operating system."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = super().read(size)
+        if not data:
+            raise OSError(5, "Input/output error")
+        return data
+
+
+def test_an_input_that_breaks_ends_its_stream_and_is_told_in_one_line(
+    sink: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A stream left open would say "waiting" for ever, and exit code 0 that all was heard."""
+    source = source_of(sink, _BreaksAfter(bytes(3_200)))
+    assert source.wait(5)
+    assert sink.streams[0].seconds() == pytest.approx(0.1)
+    assert sink.streams[0].closed == "the pipe cannot be read further"
+    assert source.failed
+    assert caplog.messages == ["source pipe: standard input: Input/output error"]
 
 
 def test_an_unknown_format_and_a_closed_input_are_refused(sink: Any, small_sink: Any) -> None:
