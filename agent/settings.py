@@ -11,9 +11,9 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -22,7 +22,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from livemos.agent.errors import ConfigError
+from livemos.agent.errors import CodecError, ConfigError
 
 ENVIRONMENT_PREFIX = "LIVEMOS_"
 # variables of that prefix that are no settings: the file to read, and switches of the test suite
@@ -30,6 +30,21 @@ _OTHER_VARIABLES = frozenset({"LIVEMOS_CONFIG", "LIVEMOS_REQUIRE_BRIDGES", "LIVE
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Profile = Literal["ideal", "fixed50", "fixed200", "adaptive500"]
+
+
+def _decodable(payload_types: dict[int, str]) -> dict[int, str]:
+    """As `run` will take them; the codecs are read only where a source names some."""
+    if payload_types:
+        from livemos.agent.rtp.payload_map import PayloadMap
+
+        try:
+            PayloadMap(payload_types)
+        except CodecError as error:
+            raise ValueError(str(error)) from error
+    return payload_types
+
+
+PayloadTypes = Annotated[dict[int, str], AfterValidator(_decodable)]
 SourceName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
 
 
@@ -82,7 +97,7 @@ class RtpSourceSettings(_SourceSettings):
     type: Literal["rtp"] = "rtp"
     host: str = Field("0.0.0.0", description="address to bind")
     port: Port | None = Field(None, description="UDP port, 0 takes a free one; unset: the port of the SDP")
-    payload_types: dict[int, str] = Field(
+    payload_types: PayloadTypes = Field(
         default_factory=dict, description='dynamic payload types, for example 111 = "opus/48000/2"'
     )
     sdp: Path | None = Field(None, description="session description whose audio line maps the payload types")
@@ -117,7 +132,7 @@ class PcapSourceSettings(_SourceSettings):
 
     type: Literal["pcap"] = "pcap"
     path: Path = Field(description="capture file")
-    payload_types: dict[int, str] = Field(
+    payload_types: PayloadTypes = Field(
         default_factory=dict, description='dynamic payload types, for example 111 = "opus/48000/2"'
     )
     sdp: Path | None = Field(None, description="session description that maps the payload types, and brings keys")
@@ -289,7 +304,18 @@ def _explain(invalid: ValidationError, origins: Mapping[str, str]) -> str:
     where = f" ({origin})" if origin else ""
     if error["type"] == "extra_forbidden":
         return f"unknown setting {key!r}{where}; {_hint(parts[-1], parts[:-1])}"
-    return f"setting {key!r}{where}: {error['msg']}, got {error['input']!r}"
+    given = f", got {error['input']!r}" if _may_be_shown(parts, error["input"]) else ""
+    return f"setting {key!r}{where}: {error['msg'].removeprefix('Value error, ')}{given}"
+
+
+def _may_be_shown(path: list[str], value: object) -> bool:
+    """A mistyped number helps its reader; a whole source may hold a key, and messages end in logs and bug reports."""
+    of_a_source = path[0] == "sources"
+    place = 3 if of_a_source else 1  # of the field's name
+    if not isinstance(value, (str, int, float)) or (of_a_source and len(path) <= place):
+        return False
+    field = _model_of(path[:place]).model_fields.get(path[place]) if len(path) > place else None
+    return field is None or SecretStr not in (field.annotation, *get_args(field.annotation))
 
 
 def _hint(key: str, path: list[str]) -> str:
@@ -299,12 +325,14 @@ def _hint(key: str, path: list[str]) -> str:
 
 
 def _known_keys(path: list[str]) -> list[str]:
-    model: type[BaseModel] = Settings
-    if path[:1] == ["sources"] and len(path) == 3:
-        model = SOURCE_SETTINGS[path[2]]
-    elif path:
-        model = type(getattr(Settings(), path[0]))
-    return sorted(model.model_fields)
+    return sorted(_model_of(path).model_fields)
+
+
+def _model_of(path: list[str]) -> type[BaseModel]:
+    """What describes the keys at a path: (), (section,) or ("sources", index, type)."""
+    if not path:
+        return Settings
+    return SOURCE_SETTINGS[path[2]] if path[0] == "sources" else type(getattr(Settings(), path[0]))
 
 
 SOURCE_SETTINGS: dict[str, type[_SourceSettings]] = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,6 +65,14 @@ def test_sources_of_all_layers_add_up(tmp_path: Path) -> None:
             r"two sources are named 'a'",
         ),
         ('[[sources]]\ntype = "rtp"\nname = "a"\n', r"sources.0.rtp.*give a port, or an sdp"),
+        (
+            '[[sources]]\ntype="rtp"\nname="a"\nport=1\npayload_types={300="opus/48000/2"}\n',
+            r"sources.0.rtp.payload_types' \(.*agent\.toml\).*payload type 300.*96 to 127",
+        ),
+        (
+            '[[sources]]\ntype="pcap"\nname="a"\npath="a.pcap"\npayload_types={111="nonsense/1"}\n',
+            r"sources.0.pcap.payload_types.*no codec decodes nonsense/1",
+        ),
         ("grpc = [", r"not valid TOML"),
     ],
 )
@@ -70,6 +80,50 @@ def test_a_mistake_in_the_file_names_the_key_and_the_way_out(tmp_path: Path, tex
     """At three in the morning nobody reads the source."""
     with pytest.raises(ConfigError, match=said):
         load_settings(_write(tmp_path, text))
+
+
+KEY = "c2VjcmV0IGtleSBvZiBtaW5lIGlzIHNlY3JldCEhISEh"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (f'[[sources]]\ntype = "rtp"\nname = "a"\nsrtp_key = "{KEY}"\n', "give a port"),
+        (f'[[sources]]\ntype = "sip"\nname = "a"\nsrtp_key = "{KEY}"\n', "'sip'"),
+        (f'[[sources]]\nname = "a"\nsrtp_key = "{KEY}"\n', "'type'"),
+        (f'[[sources]]\ntype = "rtp"\nname = "a"\nport = 1\nsrtp_key = ["{KEY}"]\n', "srtp_key"),
+        ('[[sources]]\ntype = "rtp"\nname = "a"\nport = 1\nsrtp_key = 5318008\n', "srtp_key"),
+        (f'sources = \'[{{"srtp_key": "{KEY}"}}]\'\n', "'sources'"),
+        (f"sources = ['srtp_key = {KEY}']\n", "sources.0"),
+        (f'[engine]\nthreads = [{{srtp_key = "{KEY}"}}]\n', "engine.threads"),
+    ],
+)
+def test_a_mistake_beside_a_key_does_not_print_the_key(tmp_path: Path, text: str, said: str) -> None:
+    """The message goes to the journal and into bug reports; whoever has the key hears the calls."""
+    with pytest.raises(ConfigError) as refused:
+        load_settings(_write(tmp_path, text))
+    assert said in str(refused.value)
+    assert KEY not in str(refused.value)
+    assert "5318008" not in str(refused.value)
+
+
+def test_a_mistyped_value_is_repeated(tmp_path: Path) -> None:
+    """Hiding keys must not hide what the operator needs to see."""
+    source = '[[sources]]\ntype = "rtp"\nname = "a"\nport = 1\n'
+    for line, shown in (("srtp_roc = -1", "-1"), ("profiles = ['fixed7']", "'fixed7'"), ("labels = {a = 71}", "71")):
+        with pytest.raises(ConfigError, match=rf"got {shown}$"):
+            load_settings(_write(tmp_path, f"{source}{line}\n"))
+
+
+def test_settings_without_payload_types_read_no_codec() -> None:
+    """Every command reads settings; the codecs bring libraries that take half a second."""
+    code = (
+        "import sys; from livemos.agent.settings import load_settings;"
+        "load_settings(flags={'sources': [{'type': 'rtp', 'name': 'a', 'port': 1, 'payload_types': {}}]});"
+        "print('livemos.agent.codecs' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=15, check=True)
+    assert done.stdout.strip() == "False"
 
 
 def test_an_unknown_environment_variable_is_refused_and_the_near_one_named(monkeypatch: pytest.MonkeyPatch) -> None:
