@@ -72,7 +72,8 @@ def _sections(text: str, where: str) -> tuple[list[str], list[tuple[str, list[st
         if not line or line == "SDP:":
             continue
         if not re.match(r"[a-z]=", line):
-            raise SdpError(f'{where}, line {number}: "{line[:40]}" is not "letter=value"; is this an SDP file?')
+            # not the line itself: a key that was wrapped would stand there
+            raise SdpError(f'{where}, line {number}: it is not "letter=value"; is this an SDP file?')
         if line.startswith("m="):
             sections.append((line[2:], []))
         else:
@@ -132,7 +133,10 @@ def _source_filter(text: str | None) -> tuple[str, ...]:
 
 
 def _keys(lines: list[str], where: str) -> tuple[SrtpKey, ...]:
-    """Of "a=crypto:TAG SUITE inline:KEY[|lifetime]"; suites unknown here are passed over, a broken key is an error."""
+    """Of "a=crypto:TAG SUITE inline:KEY[|lifetime][|MKI][;inline:...]", the first key of each line.
+
+    Suites unknown here are passed over, a broken key is an error.
+    """
     keys = []
     for line in lines:
         _, suite, parameters, *_ = [*line.split(), "", "", ""]

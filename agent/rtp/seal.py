@@ -1,18 +1,21 @@
 """SRTP with keys from SDES (RFC 3711, RFC 4568, RFC 7714): packets are authenticated and opened, or counted.
 
 The work is libsrtp's, through pylibsrtp (extra `srtp`). A join after the sequence number wrapped needs the sender's
-roll-over counter: without it every packet fails, and that is what is told.
+roll-over counter: without it every packet fails, and that is what is told. Of senders that were heard before it is
+remembered.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import importlib
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from livemos.agent.errors import MissingExtraError, PacketError, SdpError
+from livemos.agent.rtp.wraparound import extend16
 
 SUITES: dict[str, tuple[str, int]] = {  # pylibsrtp's profile, octets of master key and salt together
     "AES_CM_128_HMAC_SHA1_80": ("SRTP_PROFILE_AES128_CM_SHA1_80", 30),
@@ -25,6 +28,9 @@ _CONTROL_TAG_BYTES = 10  # of RTCP in either suite (RFC 4568 section 6.2)
 _LONGEST_MKI_BYTES = 128  # RFC 4568 section 6.1
 _STEP = 0x7000  # libsrtp follows an index that grows by less than 2**15 at once
 REPLAY_WINDOW_PACKETS = 1_024
+REMEMBERED_SENDERS = 4_096  # whose roll-over counter outlives their session
+
+_Kept = TypeVar("_Kept")
 
 
 class SealError(PacketError):
@@ -42,10 +48,13 @@ class SrtpKey:
 
     @classmethod
     def parse(cls, suite: str, encoded: str, *, where: str, roc: int = 0) -> SrtpKey:
-        """`encoded` is what SDES writes behind "inline:". Raises SdpError naming `where`, never the key."""
+        """`encoded` is what SDES writes behind "inline:"; of several keys, parted by ";", the first (RFC 4568, 9.1).
+
+        Raises SdpError naming `where`, never the key.
+        """
         if suite not in SUITES:
             raise SdpError(f"{where}: the suite {suite[:40]} is not supported; use one of {', '.join(SUITES)}")
-        key, *parameters = encoded.split("|")
+        key, *parameters = encoded.partition(";")[0].split("|")
         try:
             master = base64.b64decode(key, validate=True)
         except (binascii.Error, ValueError):
@@ -53,6 +62,14 @@ class SrtpKey:
         if len(master) != SUITES[suite][1]:
             raise SdpError(f"{where}: key and salt of {suite} have {SUITES[suite][1]} bytes, got {len(master)}")
         return cls(suite, master, roc, _mki([each for each in parameters if ":" in each], where))
+
+
+@dataclass(slots=True)
+class _Opened:
+    """A sender whose packets open; `index` is roll-over counter and number of the newest (RFC 3711 section 3.3.1)."""
+
+    session: Any
+    index: int
 
 
 class Unsealer:
@@ -65,19 +82,41 @@ class Unsealer:
         except ImportError:
             raise MissingExtraError("run", "srtp", "pylibsrtp") from None
         self._key = key
-        self._sessions: dict[int, Any] = {}
+        self._opened: dict[int, _Opened] = {}
+        self._indices: dict[int, int] = {}  # of those forgotten, the last one last
         self._control: dict[int, Any] = {}  # of RTCP, which has an index of its own
+
+    @property
+    def sessions(self) -> int:
+        """Senders that are held open."""
+        return len(self._opened)
 
     def unseal(self, datagram: bytes, ssrc: int) -> bytes:
         """The plain RTP datagram. Raises SealError; a failed packet changes no state."""
-        known = self._sessions.get(ssrc)
-        session = self._session(ssrc, int.from_bytes(datagram[2:4])) if known is None else known
+        number = int.from_bytes(datagram[2:4])
+        opened = self._opened.get(ssrc)
         try:
-            plain: bytes = session.unprotect(self._without_mki(datagram, _TAG_BYTES.get(self._key.suite, 0)))
+            sealed = self._without_mki(datagram, _TAG_BYTES.get(self._key.suite, 0))
+            if opened is None:
+                return self._unseal_first(sealed, ssrc, number)
+            plain: bytes = opened.session.unprotect(sealed)
         except (self._srtp.Error, ValueError) as error:
             raise SealError(f"not authenticated: {error}") from error
-        self._sessions[ssrc] = session
+        opened.index = max(opened.index, extend16(number, opened.index))
         return plain
+
+    def _unseal_first(self, sealed: bytes, ssrc: int, number: int) -> bytes:
+        """With the roll-over counter at which the sender was left, or the key's where it began anew."""
+        rocs = [self._key.roc]
+        if (last := self._indices.get(ssrc)) is not None and (index := extend16(number, last)) >= 0:
+            rocs = list(dict.fromkeys([index >> 16, *rocs]))
+        for roc in rocs:
+            session = self._session(ssrc, number, roc)
+            with contextlib.suppress(self._srtp.Error):
+                plain: bytes = session.unprotect(sealed)
+                self._opened[ssrc] = _Opened(session, (roc << 16) + number)
+                return plain
+        raise SealError(f"not authenticated with roll-over counter {' or '.join(map(str, rocs))}")
 
     def unseal_control(self, datagram: bytes) -> bytes:
         """The plain compound RTCP packet. Raises SealError; the far side's reports have another key (RFC 4568, 6.1)."""
@@ -88,7 +127,8 @@ class Unsealer:
             plain: bytes = session.unprotect_rtcp(self._without_mki(datagram, tag_bytes))
         except (self._srtp.Error, ValueError) as error:
             raise SealError(f"RTCP not authenticated: {error}") from error
-        self._control[ssrc] = session
+        if ssrc not in self._control:
+            _keep(self._control, ssrc, session)  # its packets bear their index: one that is left out costs nothing
         return plain
 
     def _without_mki(self, datagram: bytes, tag_bytes: int) -> bytes:
@@ -102,16 +142,18 @@ class Unsealer:
         return datagram[: end - len(mki)] + datagram[end:]
 
     def forget(self, ssrc: int) -> None:
-        """The stream has ended."""
-        self._sessions.pop(ssrc, None)
+        """The stream has ended; a call that was held goes on with the same roll-over counter."""
+        opened = self._opened.pop(ssrc, None)
+        if opened is not None:
+            _keep(self._indices, ssrc, opened.index)
         self._control.pop(ssrc, None)
 
-    def _session(self, ssrc: int, first_number: int) -> Any:
+    def _session(self, ssrc: int, first_number: int, roc: int) -> Any:
         session = self._srtp.Session(self._policy(self._srtp.Policy.SSRC_SPECIFIC, ssrc))
-        if self._key.roc:
+        if roc:
             # the binding cannot set the counter, so it is walked there by packets of our own under the same key
             walker = self._srtp.Session(self._policy(self._srtp.Policy.SSRC_SPECIFIC, ssrc))
-            last = (self._key.roc << 16) + first_number - 1
+            last = (roc << 16) + first_number - 1
             for index in [*range(0, last, _STEP), last]:
                 header = b"\x80\x00" + (index & 0xFFFF).to_bytes(2) + bytes(4) + ssrc.to_bytes(4)
                 session.unprotect(walker.protect(header + b"\0"))
@@ -124,13 +166,21 @@ class Unsealer:
         return policy
 
 
+def _keep(kept: dict[int, _Kept], ssrc: int, value: _Kept) -> None:
+    """Under its SSRC, the newest last; the oldest makes place."""
+    kept.pop(ssrc, None)
+    kept[ssrc] = value
+    if len(kept) > REMEMBERED_SENDERS:
+        del kept[next(iter(kept))]
+
+
 def _mki(given: list[str], where: str) -> bytes:
     """Of "VALUE:LENGTH" (RFC 4568 section 6.1): the value in so many octets; none where none is given."""
     if not given:
         return b""
     value, _, length = given[0].partition(":")
     if not (value.isdigit() and length.isdigit() and 0 < int(length) <= _LONGEST_MKI_BYTES):
-        raise SdpError(f'{where}: "{given[0][:20]}" is not the MKI of a key; SDES writes VALUE:LENGTH')
+        raise SdpError(f"{where}: what stands behind a key is no MKI; SDES writes KEY|LIFETIME|VALUE:LENGTH")
     if int(value) >= 1 << (8 * int(length)):
         raise SdpError(f"{where}: the MKI of a key does not fit into its {length} bytes")
     return int(value).to_bytes(int(length))

@@ -9,6 +9,7 @@ import logging
 import socket
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -198,8 +199,7 @@ class RtpSource:
             secret = self._srtp_key.get_secret_value()
             return Unsealer(SrtpKey.parse(self._srtp_suite, secret, where=where, roc=self._srtp_roc))
         if description is not None and description.keys:
-            key = description.keys[0]
-            return Unsealer(SrtpKey(key.suite, key.master, self._srtp_roc))
+            return Unsealer(replace(description.keys[0], roc=self._srtp_roc))
         return None
 
     def _join(self, opened: socket.socket, description: SdpDescription | None) -> None:

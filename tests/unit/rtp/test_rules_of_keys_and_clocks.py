@@ -145,6 +145,36 @@ def test_rule_24_a_late_join_needs_the_roll_over_counter_and_a_replay_is_refused
             knowing.unseal(datagram, 0x1234)
 
 
+def test_rule_24_a_held_call_opens_again_behind_the_wrap() -> None:
+    """Joined at 65500, held for 35 s after the wrap: the stream has ended, its roll-over counter has not."""
+    port = Port(unsealer=Unsealer(SrtpKey("AES_CM_128_HMAC_SHA1_80", MASTER)))
+    datagrams = sealed("AES_CM_128_HMAC_SHA1_80", MASTER, range(65_500, 65_700))
+    for held, part in ((0, datagrams[:100]), (35, datagrams[100:])):
+        port.wait(held)
+        for datagram in part:
+            port.send_bytes(datagram)
+    assert port.counts["srtp_auth_failed_packets"] == 0
+    assert [stream.seconds for stream in port.streams] == [pytest.approx(2.0)] * 2
+    # where the call began anew, it opens with the key's own counter
+    port.wait(35)
+    for datagram in sealed("AES_CM_128_HMAC_SHA1_80", MASTER, range(10, 20)):
+        port.send_bytes(datagram)
+    assert port.streams[-1].seconds == pytest.approx(0.2)
+
+
+def test_rule_24_of_the_keys_of_a_line_the_first_is_used_and_none_is_printed() -> None:
+    """RFC 4568 parts them by a semicolon; a message that quotes what it cannot read would print the second one."""
+    first, second = (base64.b64encode(bytes(range(begin, begin + 30))).decode() for begin in (0, 100))
+    described = SDP.format(key=f"{first}|2^20|1:4;inline:{second}")
+    (key,) = parse_sdp(described).keys
+    assert (key.master, key.mki) == (MASTER, b"\0\0\0\1")
+    # the last one was wrapped: the key is a line of its own
+    for broken in (f"{first}|{second}:4", f"{second[:8]};inline:{first}", f"\n{first}"):
+        with pytest.raises(SdpError) as refused:
+            parse_sdp(SDP.format(key=broken))
+        assert first[:8] not in str(refused.value) and second[:8] not in str(refused.value)
+
+
 def test_rule_25_the_drift_of_a_sender_is_told_in_ppm_and_is_no_fault() -> None:
     """+100 ppm for an hour behind a growing queue: 100 within 5, and no media-rate event."""
     drift = ClockDrift()

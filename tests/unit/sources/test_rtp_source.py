@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -197,6 +198,21 @@ def test_an_sdp_file_gives_the_port_and_the_codec(sink: Any, tmp_path: Path) -> 
         assert sink.streams[0].blocks[0].sample_rate_hz == 16_000
     finally:
         source.stop()
+
+
+def test_a_description_whose_key_has_an_mki_opens_what_bears_it(sink: Any, tmp_path: Path) -> None:
+    """The source sets the roll-over counter of the description's key, and leaves the rest of it as it is."""
+    srtp = pytest.importorskip("pylibsrtp")
+    master = bytes(range(30))
+    sdp = tmp_path / "call.sdp"
+    crypto = f"AES_CM_128_HMAC_SHA1_80 inline:{base64.b64encode(master).decode()}|2^20|1:4"
+    sdp.write_text(f"v=0\nc=IN IP4 127.0.0.1\nm=audio 40000 RTP/SAVP 0\na=crypto:1 {crypto}\n")
+    out = srtp.Session(srtp.Policy(key=master, ssrc_type=srtp.Policy.SSRC_ANY_OUTBOUND))
+    with listening(sink, sdp=sdp) as (_, send):
+        for number in range(5):
+            sealed = out.protect(pcmu(number))
+            send(sealed[:-10] + b"\0\0\0\1" + sealed[-10:])
+        sink.wait_for(lambda: bool(sink.streams) and sink.streams[0].seconds() > 0.099)
 
 
 def test_a_port_in_use_is_named_with_what_to_do(sink: Any) -> None:
