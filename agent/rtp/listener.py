@@ -115,15 +115,10 @@ class Listener:
             return
         position = 0.0
         if self.playout is not None:
-            newest = self.playout.newest_position
-            step = self.timeline.duration_seconds(placed.packet)
-            behind = min((number for number in self._waiting if number > placed.extended), default=None)
-            if newest is None:
+            place = self.playout.position_of(placed.extended, self.timeline.duration_seconds(placed.packet))
+            if place is None or placed.arrival_seconds > place + self.playout.offset_seconds:
                 return
-            anchor = self._waiting[behind][1] if behind is not None else newest + step
-            position = anchor - step * ((behind - placed.extended) if behind is not None else 1)
-            if placed.arrival_seconds > position + self.playout.offset_seconds:
-                return
+            position = place
         self._waiting[placed.extended] = placed, position
         self.recovered_red += 1
 
@@ -162,8 +157,7 @@ class Listener:
             playout.restart()
         encoding = self._map.encoding_of(packet.payload_type)
         if encoding is None or self._map.role_of(packet.payload_type) is not Role.AUDIO:
-            newest = playout.newest_position
-            return placed.arrival_seconds - playout.offset_seconds if newest is None else newest, True
+            return playout.position_beside(placed.arrival_seconds), True
         duration = self.timeline.duration_seconds(packet)
         position, gap_seconds, in_time = playout.heard(
             Arrival(
@@ -177,7 +171,7 @@ class Listener:
         )
         if self.timeline.quiet:
             self.rate.interrupted()
-        elif duration:
+        elif duration and gap_seconds is not None:
             self._note_rate(max(0.0, gap_seconds), duration, placed.arrival_seconds)
         return position, in_time
 

@@ -59,8 +59,8 @@ class Arrival:
 class Playout:
     """One listener's schedule: the packet at media position p plays at `p + offset_seconds`.
 
-    Positions count from the first packet on the receiver's clock: the sender's drift is taken out. `shift_seconds` is
-    how far the listener's time moved against the media: what the next packets must be preceded by, or lose.
+    Positions are seconds on the receiver's clock: the sender's drift is taken out. `shift_seconds` is how far the
+    listener's time moved against the media: what the next packets must be preceded by, or lose.
     """
 
     def __init__(self, profile: Profile) -> None:
@@ -80,10 +80,15 @@ class Playout:
         self._target = 0.0  # offset the adaptive buffer heads for
         self._adjusted_seconds = self._grown_seconds = float("-inf")
 
-    @property
-    def newest_position(self) -> float | None:
-        """Where a packet without a place of its own (a key press, comfort noise) is played; None before audio."""
-        return None if self._newest is None else self._position
+    def position_beside(self, arrival_seconds: float) -> float:
+        """Of a packet without a place of its own (a key press, comfort noise): with the audio before it."""
+        return self._first_position(arrival_seconds) if self._newest is None else self._position
+
+    def position_of(self, extended: int, duration_seconds: float) -> float | None:
+        """Of an audio packet that did not come, by its number; None before audio."""
+        if self._newest is None:
+            return None
+        return self._position + (extended - self._newest.extended) * duration_seconds
 
     @property
     def delay_seconds(self) -> float:
@@ -93,23 +98,25 @@ class Playout:
         return self.offset_seconds - self._sorted[0] if self._sorted else 0.0
 
     def restart(self) -> None:
-        """The sender began anew: the next packet is a first one."""
+        """The sender began anew: the next packet is a first one; what waits keeps its instant."""
         self._newest = None
         self._forget_drift()
 
-    def heard(self, packet: Arrival) -> tuple[float, float, bool]:
-        """(position, media seconds between the packet before it and this one, in time) of a packet that arrived."""
+    def heard(self, packet: Arrival) -> tuple[float, float | None, bool]:
+        """(position, media seconds between the newest packet and this one, in time) of a packet that arrived.
+
+        The second is None for a packet that was overtaken: it lies in what came between two others.
+        """
         newest = self._newest
         if newest is None:
-            self._newest, self._position = packet, 0.0
-            self._anchor(packet.arrival_seconds, silent=True, counted=False)
-            self.shift_seconds = 0.0
-            return 0.0, 0.0, True
+            self._newest, self._position = packet, self._first_position(packet.arrival_seconds)
+            self._begin(packet.arrival_seconds - self._position)
+            return self._position, 0.0, True
         step = _media_step(newest, packet)
         gap = step - newest.duration_seconds
         position = self._position + step * (1.0 - 1e-6 * self._drift_ppm)
         if packet.extended < newest.extended:
-            return position, 0.0, packet.arrival_seconds <= position + self.offset_seconds
+            return position, None, packet.arrival_seconds <= position + self.offset_seconds
         paused = step > (packet.extended - newest.extended) * newest.duration_seconds + PAUSE_SECONDS
         self._newest, self._position = packet, position
         self._measure_drift(step, packet.arrival_seconds)
@@ -118,7 +125,7 @@ class Playout:
         if packet.marker and paused:
             self._begin_spurt(delay)
         elif self._leaves_window(delay, packet, late=late):
-            self._anchor(delay, silent=False, counted=True)
+            self._resync(delay)
         elif self._profile.adaptive:
             self._adapt(delay, packet, late=late)
         return position, gap, packet.arrival_seconds <= position + self.offset_seconds
@@ -163,13 +170,29 @@ class Playout:
         self._drift.reset()
         self._drift_ppm = 0.0
 
+    def _first_position(self, arrival_seconds: float) -> float:
+        """Where a first packet is played after the delay of its profile while the offset stays as it is.
+
+        A new offset would move what waits already, by as much as the stream is old.
+        """
+        delay = EXTRA_SECONDS if self._profile.adaptive else self._profile.delay_seconds
+        return arrival_seconds + delay - self.offset_seconds
+
+    def _begin(self, delay: float) -> None:
+        """This packet's delay is the only one that is known."""
+        self._outside, self._late_seconds = 0, 0.0
+        if self._profile.adaptive:
+            self._history.clear()
+            self._sorted.clear()
+            self._remember(delay)
+
     def _begin_spurt(self, delay: float) -> None:
         """Between two spurts the delay may move unheard."""
         if self._profile.adaptive:
             self._remember(delay)
             self._move_to(self._target, silent=True)
         else:
-            self._anchor(delay, silent=True, counted=False)
+            self._move_to(delay + self._profile.delay_seconds, silent=True)
         self._outside, self._late_seconds = 0, 0.0
 
     def _leaves_window(self, delay: float, packet: Arrival, *, late: bool) -> bool:
@@ -180,19 +203,12 @@ class Playout:
         lasting = not self._profile.adaptive and self._late_seconds > LATE_SECONDS
         return self._outside >= RESYNC_PACKETS or lasting
 
-    def _anchor(self, delay: float, *, silent: bool, counted: bool) -> None:
+    def _resync(self, delay: float) -> None:
         """This packet's delay is the expected one from here on."""
-        self._outside, self._late_seconds = 0, 0.0
-        if counted:
-            self.resyncs += 1
-            self._forget_drift()
-        if self._profile.adaptive:
-            self._history.clear()
-            self._sorted.clear()
-            self._remember(delay)
-            self._move_to(self._target, silent=silent)
-        else:
-            self._move_to(delay + self._profile.delay_seconds, silent=silent)
+        self.resyncs += 1
+        self._forget_drift()
+        self._begin(delay)
+        self._move_to(self._target if self._profile.adaptive else delay + self._profile.delay_seconds, silent=False)
 
     def _move_to(self, offset: float, *, silent: bool) -> None:
         self.shift_seconds += offset - self.offset_seconds

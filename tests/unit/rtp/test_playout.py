@@ -144,6 +144,63 @@ def test_a_route_that_changes_is_not_taken_for_drift(pcmu: PacketMaker) -> None:
     assert ready == pytest.approx(1.0 + 0.02 * 8_999 + 0.08 + 0.05, abs=0.002)
 
 
+@pytest.mark.parametrize(("profile", "delay"), [("fixed50", 0.05), ("fixed200", 0.2), ("adaptive500", 0.04)])
+def test_a_restart_of_the_sequence_leaves_what_waits_its_instant(pcmu: PacketMaker, profile: str, delay: float) -> None:
+    """Before and behind it each packet is heard when it is due: a new schedule is no reason to fall silent."""
+    session = RtpSession(payload_map=PayloadMap(), profiles=(profile,))
+    blocks: list[AudioBlock] = []
+    for number in range(600):
+        arrival = 5_000.0 + 0.02 * number
+        blocks += session.push(pcmu(number + (0 if number < 300 else 30_000)), arrival)
+    blocks += session.tick(1e9)
+    heard = [block.ready_monotonic_seconds for block in blocks if not block.concealed]
+    held = [ready - (5_000.0 + 0.02 * number) for number, ready in enumerate(heard)]
+    assert len(held) == 600
+    assert (
+        delay - 1e-6 <= min(held) and max(held) <= delay + 0.04 + 1e-6
+    )  # an adaptive buffer grows, by 20 ms each time
+
+
+def test_a_restart_behind_a_longer_route_moves_no_packet(pcmu: PacketMaker) -> None:
+    """The buffer has taken 80 ms more; packets from before the restart keep them, those behind it begin with them."""
+    session = RtpSession(payload_map=PayloadMap(), profiles=("fixed50",))
+    blocks: list[AudioBlock] = []
+    for number in range(400):
+        sent = pcmu(number + (0 if number < 300 else 30_000))
+        blocks += session.push(sent, 1.0 + 0.02 * number + (0.08 if number >= 100 else 0.0))
+    blocks += session.tick(1e9)
+    assert session._first.playout is not None and session._first.playout.resyncs == 1
+    ready = [block.ready_monotonic_seconds for block in blocks[-150:]]
+    assert ready == pytest.approx([1.0 + 0.02 * number + 0.08 + 0.05 for number in range(250, 400)])
+
+
+@pytest.mark.parametrize("profile", ["fixed50", "fixed200", "adaptive500"])
+@pytest.mark.parametrize("payload_type", [13, 101])
+def test_a_stream_may_begin_with_what_is_no_audio(pcmu: PacketMaker, profile: str, payload_type: int) -> None:
+    """Comfort noise or a key press before the first word must not hold back the words until the agent is as old."""
+    session = RtpSession(payload_map=PayloadMap({101: "telephone-event/8000"}), profiles=(profile,))
+    blocks = session.push(pcmu(0, 0, payload_type=payload_type, payload=b"\x05\x0a\x00\xa0"), 5_000.0)
+    for number in range(1, 100):
+        blocks += session.push(pcmu(number), 5_000.0 + 0.02 * number)
+    longest = {"fixed50": 0.05, "fixed200": 0.2, "adaptive500": 0.06}[profile]
+    heard = [block.ready_monotonic_seconds for block in blocks if not block.concealed]
+    held = [ready - (5_000.0 + 0.02 * number) for number, ready in enumerate(heard, start=1)]
+    assert len(held) >= 98 - longest / 0.02
+    assert longest - 0.02 - 1e-6 <= min(held) and max(held) <= longest + 1e-6
+
+
+@pytest.mark.parametrize("profile", ["fixed50", "adaptive500"])
+def test_packets_that_overtake_bring_no_media_twice(pcmu: PacketMaker, profile: str) -> None:
+    """Every fifth pair swapped: nothing is lost or late, so neither a rate alarm nor a withheld network MOS."""
+    order = list(range(500))
+    for number in range(10, 490, 5):
+        order[number], order[number + 1] = order[number + 1], order[number]
+    heard = Heard(profile, pcmu, [(number, 1.0 + 0.02 * place) for place, number in enumerate(order)])
+    assert heard.session.take_events() == []
+    assert heard.late == 0
+    assert heard.session.statistics().network_mos == pytest.approx(4.41, abs=0.01)
+
+
 def test_every_profile_of_a_session_hears_the_same_packets(pcmu: PacketMaker) -> None:
     """One call, several telephones: counts of the network are shared, what came too late is each listener's own."""
     session = RtpSession(payload_map=PayloadMap(), profiles=("ideal", "fixed50", "fixed200"))
