@@ -90,7 +90,9 @@ class MicrophoneSource:
 
     def _open(self) -> None:
         device = choose_device(self._wanted, self._sound.devices())
-        clock, blocks = self._clock, self._queue
+        clock = self._clock
+        # a queue of its own: what a device that went still hands over has another rate, perhaps
+        blocks = self._queue = queue.SimpleQueue()
         self._capture = self._sound.open(device, lambda block: blocks.put((block, clock.monotonic())))
         self._device = device
 
@@ -162,14 +164,11 @@ class MicrophoneSource:
             self._close()
 
     def _gives_sound(self) -> bool:
-        """A device can be opened and yet be dead: wait for its first block, and keep it."""
-        tries = round(FIRST_BLOCK_SECONDS / _POLL_SECONDS)
-        while tries and not self._worker.stopping.is_set() and self._capture is not None and self._capture.active:
-            tries -= 1
-            try:
-                first = self._queue.get(timeout=_POLL_SECONDS)
-            except queue.Empty:
-                continue
-            self._queue.put(first)
-            return True
+        """A device can be opened and yet be dead: wait for its first block, which stays the first in the queue."""
+        for _ in range(round(FIRST_BLOCK_SECONDS / _POLL_SECONDS)):
+            if self._worker.stopping.is_set() or self._capture is None or not self._capture.active:
+                return False
+            if not self._queue.empty():
+                return True
+            self._worker.stopping.wait(_POLL_SECONDS)
         return False

@@ -49,7 +49,7 @@ class SoundSystem(Protocol):
     """What the source needs of PortAudio."""
 
     def devices(self) -> list[CaptureDevice]:
-        """Raises DeviceError without PortAudio."""
+        """Raises DeviceError without PortAudio, or when it cannot say."""
         ...
 
     def open(self, device: CaptureDevice, on_block: OnBlock) -> Capture:
@@ -57,7 +57,7 @@ class SoundSystem(Protocol):
         ...
 
     def refresh(self) -> None:
-        """Look for devices again, if no other capture would be ended by that."""
+        """Look for devices again, if no other capture would be ended by that. Raises DeviceError."""
         ...
 
 
@@ -71,11 +71,17 @@ class PortAudio:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._captures = 0
+        self._runs = True  # the import has started it
 
     def devices(self) -> list[CaptureDevice]:
         sounddevice = _sounddevice()
-        default = sounddevice.default.device[0]
-        drivers = [api["name"] for api in sounddevice.query_hostapis()]
+        try:
+            with self._lock:  # not while another microphone's refresh has it shut down
+                default = sounddevice.default.device[0]
+                drivers = [api["name"] for api in sounddevice.query_hostapis()]
+                known = list(sounddevice.query_devices())
+        except sounddevice.PortAudioError as error:
+            raise DeviceError(f"PortAudio lists no devices ({error}); is the sound server running?") from error
         return [
             CaptureDevice(
                 index=index,
@@ -85,7 +91,7 @@ class PortAudio:
                 sample_rate_hz=round(device["default_samplerate"]),
                 default=index == default,
             )
-            for index, device in enumerate(sounddevice.query_devices())
+            for index, device in enumerate(known)
             if device["max_input_channels"] > 0
         ]
 
@@ -110,15 +116,22 @@ class PortAudio:
             except sounddevice.PortAudioError as error:
                 raise DeviceError(f'microphone "{device.name}" cannot be opened ({error}); is it in use?') from error
             self._captures += 1
-        return _SoundDeviceCapture(stream, self._closed)
+        return _SoundDeviceCapture(stream, sounddevice.PortAudioError, self._closed)
 
     def refresh(self) -> None:
         sounddevice = _sounddevice()
         with self._lock:
-            if self._captures == 0:
+            if self._captures:
+                return
+            try:
                 # sounddevice has no public way to have PortAudio list the devices anew
-                sounddevice._terminate()
+                if self._runs:
+                    self._runs = False  # from here on, also when it does not start again
+                    sounddevice._terminate()
                 sounddevice._initialize()
+                self._runs = True
+            except sounddevice.PortAudioError as error:
+                raise DeviceError(f"PortAudio does not start again ({error}); is the sound server running?") from error
 
     def _closed(self) -> None:
         with self._lock:
@@ -126,13 +139,17 @@ class PortAudio:
 
 
 class _SoundDeviceCapture:
-    def __init__(self, stream: Any, on_close: Callable[[], None]) -> None:
+    def __init__(self, stream: Any, failure: type[Exception], on_close: Callable[[], None]) -> None:
         self._stream = stream
+        self._failure = failure
         self._on_close = on_close
 
     @property
     def active(self) -> bool:
-        return bool(self._stream.active)
+        try:
+            return bool(self._stream.active)
+        except self._failure:  # PortAudio asked the driver, and the device is no more
+            return False
 
     def close(self) -> None:
         self._stream.close(ignore_errors=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -125,6 +126,112 @@ def test_a_device_that_goes_is_told_within_a_second_and_taken_back(
         assert stream.states[-1] == (StreamState.ACTIVE, None)
         assert sound.refreshed >= 1
         assert source.statistics()["device_losses"] == 1
+
+
+def test_the_blocks_of_a_device_that_is_back_keep_their_order(sink: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one proves that the device lives; several come meanwhile, and swapped blocks are a click in speech."""
+    monkeypatch.setattr(microphone, "RETRY_SECONDS", 0.05)
+    sound = HeldSound()
+    with listening(sink, sound):
+        (stream,) = sink.streams
+
+        def deliver(capture: HeldCapture) -> None:
+            sound.captures[0].on_block(np.full((480, 1), 9.0, np.float32))  # a late one of the capture that is closed
+            for value in (1.0, 2.0, 3.0):
+                capture.on_block(np.full((480, 1), value, np.float32))
+
+        sound.on_open = deliver
+        sound.captures[0].active = False
+        sink.wait_for(lambda: len(stream.blocks) >= 3)
+    assert [float(block.samples[0]) for block in stream.blocks] == [1.0, 2.0, 3.0]
+
+
+class FailingPortAudio(types.ModuleType):
+    """What livemos calls of the `sounddevice` module, over a PortAudio that does not start again at once."""
+
+    class PortAudioError(Exception):
+        """As sounddevice raises it."""
+
+    default = types.SimpleNamespace(device=(0, 0))
+
+    def __init__(self, *, failing_starts: int) -> None:
+        super().__init__("sounddevice")
+        self.failing_starts = failing_starts
+        self.started = True
+        self.streams = 0
+
+    def _initialize(self) -> None:
+        if self.failing_starts:
+            self.failing_starts -= 1
+            raise self.PortAudioError("Unanticipated host error [PaErrorCode -9999]")
+        self.started = True
+
+    def _terminate(self) -> None:
+        self._check_started()
+        self.started = False
+
+    def _check_started(self) -> None:
+        if not self.started:
+            raise self.PortAudioError("PortAudio not initialized [PaErrorCode -10000]")
+
+    def query_hostapis(self) -> list[dict[str, Any]]:
+        self._check_started()
+        return [{"name": "ALSA"}]
+
+    def query_devices(self) -> list[dict[str, Any]]:
+        return [{"name": "Desk", "hostapi": 0, "max_input_channels": 1, "default_samplerate": 16_000.0}]
+
+    def InputStream(self, *, callback: Callable[..., None], **_: Any) -> Any:  # noqa: N802
+        self.streams += 1
+        return UnpluggedStream(self, callback, alive=self.streams > 1)
+
+
+class UnpluggedStream:
+    """Gives one block; unless it is alive, PortAudio cannot even say whether it runs."""
+
+    def __init__(self, portaudio: FailingPortAudio, callback: Callable[..., None], *, alive: bool) -> None:
+        self._portaudio, self._callback, self._alive = portaudio, callback, alive
+
+    def start(self) -> None:
+        self._callback(np.zeros((320, 1), np.float32), 320, None, None)
+
+    def close(self, ignore_errors: bool = False) -> None:
+        """Frees nothing."""
+
+    @property
+    def active(self) -> bool:
+        if not self._alive:
+            raise self._portaudio.PortAudioError("Unanticipated host error [PaErrorCode -9999]")
+        return True
+
+
+def test_a_portaudio_that_does_not_start_again_is_tried_until_it_does(
+    sink: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sound server often goes together with the device; the source must outlive both, for days if need be."""
+    monkeypatch.setattr(microphone, "RETRY_SECONDS", 0.05)
+    failing = FailingPortAudio(failing_starts=2)
+    monkeypatch.setitem(sys.modules, "sounddevice", failing)
+    source = MicrophoneSource(name="mic", sound_system=PortAudio(), sink=sink, clock=SystemClock())
+    source.start()
+    try:
+        (stream,) = sink.streams
+        sink.wait_for(lambda: stream.event_kinds() == [EventKind.DEVICE_LOST, EventKind.DEVICE_BACK])
+        sink.wait_for(lambda: len(stream.blocks) == 2)
+        assert source.statistics()["failed_reopens"] == 2
+        assert failing.started
+        assert not source.wait(0)
+    finally:
+        source.stop()
+
+
+def test_a_portaudio_that_lists_nothing_is_a_device_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`livemos devices` and `run --microphone` print it as one line; in a recovery it means: try again."""
+    failing = FailingPortAudio(failing_starts=0)
+    failing.started = False
+    monkeypatch.setitem(sys.modules, "sounddevice", failing)
+    with pytest.raises(DeviceError, match=r"not initialized.*is the sound server running"):
+        PortAudio().devices()
 
 
 def test_without_portaudio_the_package_to_install_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
