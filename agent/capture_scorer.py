@@ -19,6 +19,8 @@ from livemos.agent.causes import CAUSES, Float64
 from livemos.agent.clock import ManualClock
 from livemos.agent.disagreement import Disagreement
 from livemos.agent.engine import make_engine
+from livemos.agent.errors import CapacityError
+from livemos.agent.file_names import shown
 from livemos.agent.pipeline import segment_score
 from livemos.agent.reasons import Reason
 from livemos.agent.records import (
@@ -42,7 +44,8 @@ from livemos.agent.segment_scorer import SegmentScorer, SegmentScores
 from livemos.agent.sources.pcap import CaptureReplay
 from livemos.agent.stream import DueSegment, Stream
 
-STREAMS_AT_ONCE = 256
+STREAMS_AT_ONCE = 4_096
+_BANK_STREAMS = 256
 _BATCH_SEGMENTS = 64
 _PIECE_SECONDS = 0.5  # a block longer than the ring would overwrite itself
 
@@ -75,10 +78,22 @@ class _Waiting(NamedTuple):
 
 
 class CaptureScorer:
-    """Holds the model; `score` for each capture."""
+    """Holds the model; `score` for each capture.
 
-    def __init__(self, bundle: Path | None = None, *, engine: str = "onnxruntime", workers: int = 1) -> None:
+    streams: heard at once at most, each profile one; each takes 256 KiB of memory while it is open. What is beyond is
+    in the counts as `refused_packets`.
+    """
+
+    def __init__(
+        self,
+        bundle: Path | None = None,
+        *,
+        engine: str = "onnxruntime",
+        workers: int = 1,
+        streams: int = STREAMS_AT_ONCE,
+    ) -> None:
         """workers: processes that score, each with a model of its own. Raises BundleError, EngineError, ConfigError."""
+        self.streams = streams
         loaded = load_bundle(bundle)
         self._scorer = SegmentScorer(loaded, make_engine(engine, loaded, threads=1))
         self._pool = ScoringPool(bundle, engine=engine, workers=workers) if workers > 1 else None
@@ -97,10 +112,10 @@ class CaptureScorer:
         profiles: names in rtp.playout.PROFILES; each is a stream of its own.
         """
         clock = ManualClock(unix=0.0)  # times count from the first frame
-        sink = _ScoringSink(self._scorer, clock, self._pool)
+        sink = _ScoringSink(self._scorer, clock, self._pool, self.streams)
         replay = CaptureReplay(
             path,
-            name=path.stem,
+            name=shown(path.stem),
             sink=sink,
             clock=clock,
             payload_types=payload_types,
@@ -121,23 +136,35 @@ class CaptureScorer:
 class _ScoringSink:
     """A StreamSink that scores in the caller's thread, or in a pool; what becomes of the scores is the same."""
 
-    def __init__(self, scorer: SegmentScorer, clock: ManualClock, pool: ScoringPool | None) -> None:
+    def __init__(self, scorer: SegmentScorer, clock: ManualClock, pool: ScoringPool | None, at_once: int) -> None:
+        self._at_once = at_once
         self.scorer, self.clock = scorer, clock
         self._pool = pool
         self._scoring: deque[tuple[list[_Waiting], Callable[[], SegmentScores]]] = deque()  # in order of the file
         self.streams: list[CaptureStream] = []
-        self._bank = RingBank(STREAMS_AT_ONCE)
+        self._banks: list[RingBank] = []  # grows with the streams that are open at once
         self._waiting: list[_Waiting] = []
         self._segments = np.empty((_BATCH_SEGMENTS, SEGMENT_SAMPLES), np.float32)
 
     def open(self, description: StreamDescription, *, wait_when_full: bool = False) -> _Writer:
-        """Raises CapacityError beyond STREAMS_AT_ONCE."""
+        """Raises CapacityError when as many streams are open as there may be."""
+        bank = self._bank_with_room()
         stream = Stream(
-            description, self._bank, wait_when_full=False, started_unix_seconds=self.clock.unix(), on_due=lambda: None
+            description, bank, wait_when_full=False, started_unix_seconds=self.clock.unix(), on_due=lambda: None
         )
         found = CaptureStream(description)
         self.streams.append(found)
-        return _Writer(self, stream, found)
+        return _Writer(self, stream, found, bank)
+
+    def _bank_with_room(self) -> RingBank:
+        for bank in self._banks:
+            if bank.in_use() < bank.rows:
+                return bank
+        rows = min(_BANK_STREAMS, self._at_once - sum(bank.rows for bank in self._banks))
+        if rows <= 0:
+            raise CapacityError(f"all {self._at_once} streams are in use")
+        self._banks.append(RingBank(rows))
+        return self._banks[-1]
 
     def take(self, stream: Stream, found: CaptureStream) -> None:
         """Copy what is due; a full batch is scored."""
@@ -147,10 +174,6 @@ class _ScoringSink:
             self._waiting.append(_Waiting(found, due, found.media))
             if len(self._waiting) == _BATCH_SEGMENTS:
                 self.flush()
-
-    def release(self, stream: Stream) -> None:
-        """The stream has ended and was taken to its end."""
-        self._bank.release(stream.row)
 
     def flush(self) -> None:
         """Have what waits scored; the scores are taken in the order of the file, some of them later."""
@@ -203,8 +226,8 @@ class _ScoringSink:
 class _Writer:
     """A StreamWriter of the sink."""
 
-    def __init__(self, sink: _ScoringSink, stream: Stream, found: CaptureStream) -> None:
-        self._sink, self._stream, self._found = sink, stream, found
+    def __init__(self, sink: _ScoringSink, stream: Stream, found: CaptureStream, bank: RingBank) -> None:
+        self._sink, self._stream, self._found, self._bank = sink, stream, found, bank
         self._rate_hz = SAMPLE_RATE_HZ
 
     def write(self, block: AudioBlock) -> None:
@@ -253,4 +276,4 @@ class _Writer:
                 model_id=clip.model_id,
             )
         self._found.clip = clip
-        self._sink.release(self._stream)
+        self._bank.release(self._stream.row)

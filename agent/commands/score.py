@@ -104,7 +104,7 @@ def score(
     """
     from livemos.agent.scorer import Scorer
 
-    captures = [path for path in paths if path.suffix in CAPTURE_SUFFIXES]
+    captures = [path for path in paths if path.suffix.lower() in CAPTURE_SUFFIXES]
     if captures:
         if len(captures) < len(paths):
             raise ConfigError("captures and audio files have different columns: score them in two calls")

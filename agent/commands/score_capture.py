@@ -11,6 +11,7 @@ import typer
 
 from livemos.agent.commands.output import Format, Row, print_rows
 from livemos.agent.errors import SourceError
+from livemos.agent.file_names import shown
 
 if TYPE_CHECKING:
     from livemos.agent.capture_scorer import CaptureStream
@@ -66,6 +67,7 @@ LOG_COLUMNS = (
     *("source_id", "at_seconds", "what", *_SCORES, "concealed_ratio", "reason", "detail"),
     *("cause", *_CAUSES),
     "marks",
+    "file",
 )
 
 
@@ -82,21 +84,22 @@ def run(
     profiles: Sequence[str],
     workers: int,
 ) -> None:
-    """Raises typer.Exit: 1 below `fail_below`, 2 when a capture could not be read."""
+    """Raises typer.Exit: 1 below `fail_below`, 2 when a capture could not be read, or heard as a whole."""
     from livemos.agent.capture_scorer import CaptureScorer
 
     scorer = CaptureScorer(bundle, engine=engine, workers=workers)
     found: list[tuple[Path, CaptureStream]] = []
-    unreadable = 0
+    unreadable = empty = 0
     for path in paths:
         try:
             streams, counts = scorer.score(path, payload_types=payload_types, sdp=sdp, profiles=profiles)
         except SourceError as error:
             unreadable += 1
-            print(f"livemos: {error}", file=sys.stderr)
+            _tell(str(error))
             continue
-        if counts.get("truncated_files"):
-            print(f"livemos: capture {path} ends inside a record; results go up to there", file=sys.stderr)
+        _tell_what_is_missing(shown(path), counts, streams=len(streams), most=scorer.streams)
+        unreadable += _unheard_packets(counts) > 0
+        empty += not streams
         found += [(path, stream) for stream in streams]
     scorer.close()
     if segments:
@@ -105,9 +108,36 @@ def run(
         print_rows(_stream_rows(found), STREAM_COLUMNS, output_format, headings=STREAM_HEADINGS)
     if unreadable:
         raise typer.Exit(2)
-    scores = [stream.clip.mos if stream.clip else None for _, stream in found]
-    if fail_below is not None and any(mos is None or mos < fail_below for mos in scores):
+    # a capture without a stream has no score either
+    scores = [stream.clip.mos if stream.clip else None for _, stream in found] + [None] * empty
+    below = sum(mos is None or mos < fail_below for mos in scores) if fail_below is not None else 0
+    if below:
+        _tell(f"{below} of {len(scores)} streams below {fail_below} or without a score")
         raise typer.Exit(1)
+
+
+def _tell(message: str) -> None:
+    print(f"livemos: {message}", file=sys.stderr)
+
+
+def _tell_what_is_missing(capture: str, counts: Mapping[str, int], *, streams: int, most: int) -> None:
+    if unheard := _unheard_packets(counts):
+        _tell(
+            f"capture {capture}: {unheard} packets not heard, more than {most} streams are open at once; split it by "
+            f"address or time (tshark -Y, editcap -A -B)"
+        )
+    if counts.get("truncated_files"):
+        _tell(f"capture {capture} ends inside a record; results go up to there")
+    if not streams:
+        packets = counts.get("received_packets", 0)
+        _tell(
+            f"capture {capture}: no RTP stream found in {packets} packets; is the media in it, whole and as RTP over UDP?"
+        )
+
+
+def _unheard_packets(counts: Mapping[str, int]) -> int:
+    """Those of streams and of senders for which there was no room."""
+    return counts.get("refused_packets", 0) + counts.get("cap_sources_packets", 0)
 
 
 def _stream_rows(found: list[tuple[Path, CaptureStream]]) -> Iterator[Row]:
@@ -118,7 +148,7 @@ def _stream_rows(found: list[tuple[Path, CaptureStream]]) -> Iterator[Row]:
         row |= {name: getattr(clip, name) for name in names}
         row["reason"] = clip.reason.value if clip is not None and clip.reason is not None else None
         row["cause"] = clip.cause.value if clip is not None and clip.cause is not None else None
-        row |= {"file": str(path), "source_id": stream.description.source_id, "detail": stream.description.detail}
+        row |= {"file": shown(path), "source_id": stream.description.source_id, "detail": stream.description.detail}
         if media.expected_packets:
             row["lost_ratio"] = (media.lost_packets or 0) / media.expected_packets
         row["profile"] = stream.description.labels.get("profile", "ideal")
@@ -128,9 +158,10 @@ def _stream_rows(found: list[tuple[Path, CaptureStream]]) -> Iterator[Row]:
 
 def _log_rows(found: list[tuple[Path, CaptureStream]]) -> Iterator[Row]:
     """Segments and events of each stream in the order of time."""
-    for _, stream in found:
+    for path, stream in found:
         rows: list[dict[str, object]] = [
             {
+                "file": shown(path),
                 "source_id": segment.source_id,
                 "at_seconds": round(segment.ready_unix_seconds, 6),
                 "what": "segment",
@@ -143,6 +174,7 @@ def _log_rows(found: list[tuple[Path, CaptureStream]]) -> Iterator[Row]:
         ]
         rows += [
             {
+                "file": shown(path),
                 "source_id": event.source_id,
                 "at_seconds": round(event.unix_seconds, 6),
                 "what": event.kind.value,

@@ -5,12 +5,15 @@ Nothing depends on the machine's clock or on threads: the same file gives the sa
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from livemos.agent.clock import Clock, ManualClock
 from livemos.agent.errors import CodecError, SdpError, SourceError
+from livemos.agent.file_names import shown
+from livemos.agent.rtp.admission import Caps
 from livemos.agent.rtp.capture_file import CaptureError, CaptureReader
 from livemos.agent.rtp.decapsulate import Decapsulator
 from livemos.agent.rtp.payload_map import PayloadMap
@@ -22,6 +25,19 @@ from livemos.agent.sources.rtp_receiver import RtpReceiver
 from livemos.agent.sources.worker import Worker
 
 _SWEEP_SECONDS = 0.05
+# a file is no flood: only what bounds memory stays capped, the senders kept at once and the longest datagram
+_CAPS = Caps(
+    new_ssrcs_per_second=sys.maxsize,
+    packets_per_second=sys.maxsize,
+    bytes_per_second=sys.maxsize,
+    source_packets_per_second=sys.maxsize,
+    source_bytes_per_second=sys.maxsize,
+)
+
+
+def _reason(error: OSError | CaptureError) -> str:
+    """Without the path, which an OSError says again."""
+    return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
 class CaptureReplay:
@@ -67,6 +83,7 @@ class CaptureReplay:
             sink=sink,
             counts=self.counts,
             unix=clock.unix,
+            caps=_CAPS,
             unsealer=Unsealer(key) if key else None,
             wait_when_full=wait_when_full,
             profiles=profiles,
@@ -81,7 +98,7 @@ class CaptureReplay:
                 self._play(reader, worker)
         except (OSError, CaptureError) as error:
             self._receiver.close("the capture cannot be read further")
-            raise SourceError(f"capture {self._path}: {error}") from error
+            raise SourceError(f"capture {shown(self._path)}: {_reason(error)}") from error
         finally:
             stopped = worker is not None and worker.stopping.is_set()
             self._receiver.close("stopped" if stopped else "end of the capture")
@@ -165,7 +182,7 @@ class PcapSource:
             with self._path.open("rb") as file:
                 next(iter(CaptureReader(file)), None)
         except (OSError, CaptureError) as error:
-            raise SourceError(f"source {self._name}: capture {self._path}: {error}") from error
+            raise SourceError(f"source {self._name}: capture {shown(self._path)}: {_reason(error)}") from error
         self._worker.start()
 
     def stop(self) -> None:

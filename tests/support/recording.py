@@ -47,7 +47,7 @@ class RecordingStream:
 
     def close(self, detail: str = "") -> None:
         with self._changed:
-            self.closed = detail
+            self.closed = detail if self.closed is None else self.closed  # as a pipeline: the first counts
             self._changed.notify_all()
 
     def samples(self) -> Samples:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +17,10 @@ from material import CLIPS, load
 from pydantic import ValidationError
 from rtp_traffic import CaptureWriter, pcmu
 
+from livemos.agent import capture_scorer
 from livemos.agent.capture_scorer import CaptureScorer
 from livemos.agent.codecs import make_encoder
+from livemos.agent.commands.score import app as command_of_score
 from livemos.agent.daemon import Agent
 from livemos.agent.errors import SourceError
 from livemos.agent.records import EventKind, FeedItem, FeedPayload, SegmentScore, SourceEvent
@@ -39,9 +43,27 @@ def call(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return writer.write(tmp_path_factory.mktemp("call") / "call.pcap")
 
 
+@pytest.fixture(scope="module")
+def trunk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The morning of a carrier: 300 calls that begin in one second, 0.2 s of each."""
+    writer = CaptureWriter()
+    for n in range(10):
+        for ssrc in range(300):
+            writer.add(pcmu(n, ssrc=0x1000 + ssrc), 0.02 * n + 5e-5 * ssrc)
+    return writer.write(tmp_path_factory.mktemp("trunk") / "trunk.pcap")
+
+
 def score(*arguments: str) -> bytes:
     command = [sys.executable, "-m", "livemos.agent", "score", *arguments]
     return subprocess.run(command, capture_output=True, check=True, timeout=50).stdout
+
+
+def score_here(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, list[dict[str, str]], str]:
+    """Exit code, rows and standard error of `livemos score ARGUMENTS`, without the start of another program."""
+    with pytest.raises(SystemExit) as left:
+        command_of_score([*map(str, arguments), "--format", "csv"])
+    out, err = capsys.readouterr()
+    return int(left.value.code or 0), list(csv.DictReader(out.splitlines())), err
 
 
 def test_the_score_log_of_a_capture_is_the_same_in_every_byte(call: Path) -> None:
@@ -89,6 +111,52 @@ def test_a_capture_is_a_source_of_the_agent(call: Path) -> None:
         assert len(mine) == len(stream.segments)
         both = [(a, b.mos) for a, b in zip(mine, stream.segments, strict=True) if b.mos is not None]
         assert both and all(a == pytest.approx(b, abs=1e-3) for a, b in both)
+
+
+def test_calls_that_begin_in_one_second_are_heard_from_their_first_packet(trunk: Path) -> None:
+    """A file is no flood: what a live port sheds would be missing from rows that say nothing was lost."""
+    streams, counts = CaptureScorer().score(trunk)
+    assert {stream.media.received_packets for stream in streams} == {10}
+    assert len(streams) == 300
+    assert all(stream.clip is not None and stream.clip.seconds == pytest.approx(0.2, abs=0.01) for stream in streams)
+    assert not [name for name in counts if name.startswith(("cap_", "refused_"))]
+
+
+def test_streams_beyond_the_cap_are_told_and_are_exit_code_2(
+    trunk: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row that is not there cannot say why it is not there."""
+    monkeypatch.setattr(capture_scorer, "CaptureScorer", partial(CaptureScorer, streams=257))
+    code, rows, err = score_here(capsys, trunk)
+    assert (code, len(rows)) == (2, 257)
+    assert len(err.splitlines()) == 1
+    assert "packets not heard, more than 257 streams are open at once; split it" in err
+
+
+def test_a_capture_without_a_stream_is_told_and_is_below_every_limit(
+    call: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A check that heard nothing must not pass: the mirror port was the wrong one."""
+    empty = CaptureWriter().write(tmp_path / "empty.pcap")
+    code, rows, err = score_here(capsys, empty)
+    assert (code, rows) == (0, [])
+    assert f"{empty}: no RTP stream found in 0 packets" in err
+    code, rows, err = score_here(capsys, "--fail-below", "1.0", empty, call)
+    assert (code, len(rows)) == (1, 2)
+    assert err.splitlines()[1:] == ["livemos: 1 of 3 streams below 1.0 or without a score"]
+
+
+def test_captures_of_one_name_are_told_apart_in_the_score_log(
+    call: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """a/call.pcap and b/call.PCAP: their streams have the same id, and capitals are no other format."""
+    other = tmp_path / "call.PCAP"
+    other.write_bytes(call.read_bytes())
+    code, rows, _ = score_here(capsys, "--segments", call, other)
+    assert code == 0
+    assert list(rows[0])[-2:] == ["marks", "file"]
+    assert {row["file"] for row in rows} == {str(call), str(other)}
+    assert len({row["source_id"] for row in rows}) == 2
 
 
 def test_what_is_no_capture_is_refused_by_name(tmp_path: Path) -> None:
