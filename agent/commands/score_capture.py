@@ -130,9 +130,7 @@ def _tell_what_is_missing(capture: str, counts: Mapping[str, int], *, streams: i
         _tell(f"capture {capture} ends inside a record; results go up to there")
     if not streams:
         packets = counts.get("received_packets", 0)
-        _tell(
-            f"capture {capture}: no RTP stream found in {packets} packets; is the media in it, whole and as RTP over UDP?"
-        )
+        _tell(f"capture {capture}: no RTP stream found in {packets} packets; is the media in it, whole and over UDP?")
 
 
 def _unheard_packets(counts: Mapping[str, int]) -> int:
