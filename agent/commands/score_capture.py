@@ -128,6 +128,8 @@ def _tell_what_is_missing(capture: str, counts: Mapping[str, int], *, streams: i
         )
     if counts.get("truncated_files"):
         _tell(f"capture {capture} ends inside a record; results go up to there")
+    if steps := counts.get("clock_steps"):
+        _tell(f"capture {capture}: its clock was set back ({steps} x); frames behind a step follow on the one before")
     if not streams:
         packets = counts.get("received_packets", 0)
         _tell(f"capture {capture}: no RTP stream found in {packets} packets; is the media in it, whole and over UDP?")

@@ -25,6 +25,7 @@ from livemos.agent.sources.rtp_receiver import RtpReceiver
 from livemos.agent.sources.worker import Worker
 
 _SWEEP_SECONDS = 0.05
+_CLOCK_STEP_SECONDS = 1.0  # a frame so far behind the newest was not overtaken: the capturing clock was set back
 # a file is no flood: only what bounds memory stays capped, the senders kept at once and the longest datagram
 _CAPS = Caps(
     new_ssrcs_per_second=sys.maxsize,
@@ -115,7 +116,12 @@ class CaptureReplay:
             if start_nanoseconds is None:
                 start_nanoseconds = frame.nanoseconds
             # times count from the first frame: a float of seconds since 1970 would cost the jitter its digits
-            now = max(self._clock.monotonic(), base + (frame.nanoseconds - start_nanoseconds) / 1e9)
+            reached = self._clock.monotonic()
+            now = base + (frame.nanoseconds - start_nanoseconds) / 1e9
+            if now < reached - _CLOCK_STEP_SECONDS:
+                start_nanoseconds -= round((reached - now) * 1e9)
+                self.counts["clock_steps"] += 1
+            now = max(reached, base + (frame.nanoseconds - start_nanoseconds) / 1e9)
             while next_sweep <= now:
                 self._advance(next_sweep)
                 self._receiver.sweep(next_sweep)

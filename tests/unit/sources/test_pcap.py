@@ -122,6 +122,21 @@ def test_calls_that_begin_in_one_second_are_heard_from_their_first_packet(trunk:
     assert not [name for name in counts if name.startswith(("cap_", "refused_"))]
 
 
+def test_a_clock_that_was_set_back_costs_no_packet_and_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """NTP steps the machine that captures; an hour of media must not fall into one second and be shed there."""
+    writer = CaptureWriter()
+    for n in range(3_000):
+        writer.add(pcmu(n), 0.02 * n - (3_600 if n >= 500 else 0))
+    _, rows, told = score_here(capsys, writer.write(tmp_path / "stepped.pcap"))
+    assert [(row["expected_packets"], row["lost_packets"], row["seconds"]) for row in rows] == [
+        ("3000", "0", "60.0000")
+    ]
+    assert float(rows[0]["jitter_seconds"]) < 0.002
+    assert "its clock was set back" in told
+
+
 def test_streams_beyond_the_cap_are_told_and_are_exit_code_2(
     trunk: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
