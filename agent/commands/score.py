@@ -14,6 +14,7 @@ from livemos.agent.commands.options import BundleOption
 from livemos.agent.commands.output import Format, Row, choose_format, print_rows
 from livemos.agent.commands.run import parse_payload_type
 from livemos.agent.errors import ConfigError, SourceError
+from livemos.agent.file_names import shown
 
 if TYPE_CHECKING:
     from livemos.agent.records import ClipScore
@@ -149,7 +150,7 @@ class _Run:
 
     def clip_rows(self, paths: list[Path]) -> Iterator[Row]:
         for file, clip in self._clips(paths):
-            yield {"file": str(file), **{name: _plain(getattr(clip, name)) for name in CLIP_COLUMNS[1:]}}
+            yield {"file": shown(file), **{name: _plain(getattr(clip, name)) for name in CLIP_COLUMNS[1:]}}
 
     def segment_rows(self, paths: list[Path]) -> Iterator[Row]:
         from livemos.agent.records import SAMPLE_RATE_HZ, SEGMENT_SECONDS
@@ -157,7 +158,7 @@ class _Run:
         for file, clip in self._clips(paths):
             for segment in clip.segments:
                 row = {name: _plain(getattr(segment, name, None)) for name in CLIP_COLUMNS[1:]}
-                row["file"] = str(file)
+                row["file"] = shown(file)
                 row["start_seconds"] = segment.start_sample / SAMPLE_RATE_HZ
                 row["seconds"] = SEGMENT_SECONDS
                 row["sample_rate_hz"] = clip.sample_rate_hz

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,10 +13,13 @@ import numpy.typing as npt
 import soundfile
 
 from livemos.agent.errors import SourceError
+from livemos.agent.file_names import shown
+from livemos.agent.resample import StreamResampler
 
 Frames = npt.NDArray[np.float32]  # (N, C), full scale 1.0
 
 _READ_FRAMES = 65_536
+_UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's word for a FLAC file that was written into a pipe; it cannot read one
 SUFFIXES = frozenset(
     {".aac", ".aif", ".aifc", ".aiff", ".amr", ".au", ".caf", ".flac", ".m4a", ".mka", ".mp3", ".mp4", ".oga", ".ogg"}
     | {".opus", ".snd", ".w64", ".wav", ".weba", ".webm"}
@@ -23,13 +29,16 @@ SUFFIXES = frozenset(
 def audio_files(path: str | Path) -> list[Path]:
     """The file itself, or all audio files below a folder, sorted. Raises SourceError when there is none."""
     path = Path(path)
-    if path.is_dir():
-        found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
-        if not found:
-            raise SourceError(f"folder {path}: no audio file in it ({', '.join(sorted(SUFFIXES))})")
-        return found
-    if not path.exists():
-        raise SourceError(f"audio file {path}: not found")
+    try:
+        if path.is_dir():
+            found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+            if not found:
+                raise SourceError(f"folder {shown(path)}: no audio file in it ({', '.join(sorted(SUFFIXES))})")
+            return found
+        if not path.exists():
+            raise SourceError(f"audio file {shown(path)}: not found")
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise SourceError(f"audio file {shown(path)}: cannot be opened ({error.strerror})") from error
     return [path]
 
 
@@ -40,23 +49,30 @@ def read_audio(path: str | Path) -> tuple[Frames, int]:
 
 
 class AudioReader:
-    """An opened file. Raises SourceError when it is not there, empty, or not audio."""
+    """An opened file. Raises SourceError when it is not there, empty, not audio, or of a rate that is not taken."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._shown = f"audio file {shown(path)}"
         problem = _problem(self.path)
         if problem:
-            raise SourceError(f"audio file {self.path}: {problem}")
+            raise SourceError(f"{self._shown}: {problem}")
         self._frames: Frames | None = None
         try:
-            with soundfile.SoundFile(self.path) as opened:
+            with soundfile.SoundFile(_native(self.path)) as opened:
                 self.sample_rate_hz: int = opened.samplerate
-                frames = opened.frames
+                frames, refusal = opened.frames, "damaged"
         except (soundfile.SoundFileError, TypeError) as error:  # TypeError: a headerless format such as .raw
-            self._frames, self.sample_rate_hz = _decode_with_ffmpeg(self.path, str(error))
+            frames, refusal = _UNKNOWN_FRAMES, str(error)
+        if frames == _UNKNOWN_FRAMES:
+            self._frames, self.sample_rate_hz = _decode_with_ffmpeg(self.path, refusal)
             frames = len(self._frames)
         if frames == 0:
-            raise SourceError(f"audio file {self.path}: holds no samples")
+            raise SourceError(f"{self._shown}: holds no samples")
+        try:
+            StreamResampler(self.sample_rate_hz)
+        except ValueError as error:
+            raise SourceError(f"{self._shown}: {error}") from error
 
     def blocks(self, frames: int) -> Iterator[Frames]:
         """(`frames`, C) each, the last one shorter. Raises SourceError where the file is damaged."""
@@ -65,19 +81,27 @@ class AudioReader:
                 yield self._frames[start : start + frames]
             return
         try:
-            with soundfile.SoundFile(self.path) as opened:
+            with soundfile.SoundFile(_native(self.path)) as opened:
                 while len(block := opened.read(frames, dtype="float32", always_2d=True)):
                     yield block
         except soundfile.SoundFileError as error:
-            raise SourceError(f"audio file {self.path}: damaged ({error})") from error
+            raise SourceError(f"{self._shown}: damaged ({error})") from error
+
+
+def _native(path: Path) -> str | bytes:
+    """What soundfile opens whatever the name's encoding: bytes, but on Windows, where names are text."""
+    return str(path) if sys.platform == "win32" else os.fsencode(path)
 
 
 def _problem(path: Path) -> str | None:
     """What the file system says against reading it."""
     try:
-        if path.is_dir():
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
             return "is a folder; name a file in it"
-        if path.stat().st_size == 0:
+        if not stat.S_ISREG(status.st_mode):
+            return "is a pipe or a device; name a file, or pipe raw PCM into `livemos run --stdin`"
+        if status.st_size == 0:
             return "is empty (0 bytes)"
         with path.open("rb"):
             return None
@@ -92,9 +116,9 @@ def _decode_with_ffmpeg(path: Path, refusal: str) -> tuple[Frames, int]:
     import av
 
     try:
-        with av.open(str(path)) as container:
+        with path.open("rb") as file, av.open(file, "r") as container:
             if not container.streams.audio:
-                raise SourceError(f"audio file {path}: no audio in it; is it an audio file?")
+                raise SourceError(f"audio file {shown(path)}: no audio in it; is it an audio file?")
             rate = container.streams.audio[0].rate
             resampler = av.AudioResampler(format="fltp", rate=rate)
             planes = [part.to_ndarray() for frame in container.decode(audio=0) for part in resampler.resample(frame)]
@@ -102,7 +126,7 @@ def _decode_with_ffmpeg(path: Path, refusal: str) -> tuple[Frames, int]:
     except av.FFmpegError as error:
         reason = refusal.rpartition(": ")[2].rstrip(".") or str(error)
         raise SourceError(
-            f"audio file {path}: not audio that libsndfile or FFmpeg can read ({reason}); is it an audio file?"
+            f"audio file {shown(path)}: not audio that libsndfile or FFmpeg can read ({reason}); is it an audio file?"
         ) from error
     if not planes:
         return np.zeros((0, 1), np.float32), rate

@@ -9,6 +9,7 @@ from typing import Literal
 
 from livemos.agent.clock import Clock
 from livemos.agent.errors import CapacityError, SourceError
+from livemos.agent.file_names import shown
 from livemos.agent.records import AudioBlock, MediaStatistics, Samples, StreamDescription, StreamState
 from livemos.agent.resample import to_mono
 from livemos.agent.sources.audio_file import AudioReader, audio_files, read_audio
@@ -91,7 +92,7 @@ class FileSource:
     def _play(self, file: Path) -> None:
         reader = AudioReader(file)
         description = StreamDescription(
-            source_id=f"{self._name}/{self._relative(file)}", kind="file", labels=self._labels, detail=str(file)
+            source_id=f"{self._name}/{self._relative(file)}", kind="file", labels=self._labels, detail=shown(file)
         )
         writer = self._open(description)
         if writer is None:
@@ -140,4 +141,4 @@ class FileSource:
                 return
 
     def _relative(self, file: Path) -> str:
-        return file.relative_to(self._path).as_posix() if self._path.is_dir() else file.name
+        return shown(file.relative_to(self._path).as_posix() if self._path.is_dir() else file.name)

@@ -121,6 +121,17 @@ def test_a_file_that_is_no_audio_is_one_clear_line_and_the_others_are_scored(tmp
     assert "letter.wav" in ran.stderr
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names are text elsewhere")
+def test_a_batch_goes_on_behind_every_kind_of_unreadable_file(tmp_path: Path) -> None:
+    """One odd file in a night's folder must not cost the rest of it."""
+    slow = _write(tmp_path, "slow.wav", np.zeros(500, np.float32), rate=500)
+    latin = _silence(tmp_path).rename(tmp_path / os.fsdecode(b"caf\xe9.wav"))
+    ran = livemos("score", "x" * 300 + ".wav", slow, latin, CLEAN)
+    assert [row["file"] for row in _rows(ran)] == [f"{tmp_path}/caf\\xe9.wav", str(CLEAN)]
+    assert len(ran.stderr.splitlines()) == 2
+    assert ran.returncode == 2
+
+
 def test_fail_below_turns_a_low_or_missing_score_into_exit_code_1(tmp_path: Path) -> None:
     """For use in a release check of somebody's voice pipeline."""
     assert livemos("score", "--fail-below", "1.5", CLEAN).returncode == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +159,54 @@ def test_what_is_no_audio_is_refused_in_one_line_that_names_the_file(
     with pytest.raises(SourceError, match=part):
         FileSource(name="tape", path=path, sink=sink, clock=ManualClock()).start()
     assert sink.streams == []
+
+
+def test_a_flac_file_that_was_written_into_a_pipe_is_read(sink: Any, tmp_path: Path) -> None:
+    """`ffmpeg ... -f flac - > a.flac` cannot go back and write how long it became, which the format allows."""
+    path = wav(tmp_path / "a.flac", RAMP, 16_000)
+    data = bytearray(path.read_bytes())
+    data[21] &= 0xF0  # the length is the last 36 bits before the checksum of the samples
+    data[22:26] = bytes(4)
+    path.write_bytes(data)
+    samples, rate = read_audio(path)
+    assert rate == 16_000
+    np.testing.assert_allclose(samples[:, 0], RAMP, atol=1e-4)
+    run(sink, path, pace="fast")
+    assert len(sink.streams[0].samples()) == len(RAMP)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are text elsewhere")
+def test_a_name_that_is_no_utf_8_is_read_and_shown(sink: Any, tmp_path: Path) -> None:
+    """An archive of an older system: its names are Latin-1, and a source id must travel as UTF-8."""
+    path = wav(tmp_path / "a.wav").rename(tmp_path / os.fsdecode(b"caf\xe9.wav"))
+    assert len(read_audio(path)[0]) == len(RAMP)
+    run(sink, tmp_path, pace="fast")
+    description = sink.streams[0].description
+    assert (description.source_id, description.detail) == ("tape/caf\\xe9.wav", f"{tmp_path}/caf\\xe9.wav")
+    path.write_text("not audio")
+    with pytest.raises(SourceError, match=r"caf\\xe9\.wav: not audio"):
+        read_audio(path)
+
+
+@pytest.mark.parametrize("rate", [500, 768_000])
+def test_a_sample_rate_that_cannot_be_resampled_is_refused(tmp_path: Path, rate: int) -> None:
+    """A header's nonsense is the file's fault: the next file is to be read."""
+    with pytest.raises(SourceError, match=rf"a\.wav: sample rates lie between .* got {rate}"):
+        read_audio(wav(tmp_path / "a.wav", rate=rate))
+
+
+def test_a_name_that_is_too_long_is_refused() -> None:
+    """The shell expanded a variable to a whole line."""
+    with pytest.raises(SourceError, match="cannot be opened"):
+        audio_files("x" * 300 + ".wav")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no named pipes in folders")
+def test_a_pipe_is_refused_with_the_way_to_hear_one(tmp_path: Path) -> None:
+    """`livemos score <(...)`: a pipe has no size and cannot be read twice, and is not empty."""
+    os.mkfifo(tmp_path / "pipe.wav")
+    with pytest.raises(SourceError, match=r"is a pipe or a device; .* `livemos run --stdin`"):
+        read_audio(tmp_path / "pipe.wav")
 
 
 def test_a_file_with_a_header_and_no_samples_is_refused(tmp_path: Path) -> None:
