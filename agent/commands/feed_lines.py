@@ -85,6 +85,7 @@ def _segment(score: SegmentScore) -> dict[str, Any]:
         **_cause(score),
         "reason": _value(score.reason),
         "model_id": score.model_id,
+        "marks": [mark.value for mark in score.marks],
     }
 
 

@@ -30,6 +30,7 @@ SPARKLINE_SECONDS = 60.0
 _HISTORY = round(SPARKLINE_SECONDS / STRIDE_SECONDS)
 _GOOD_MOS, _FAIR_MOS = 3.6, 2.6  # between "good" and "fair", "fair" and "poor" of P.800, with half a grade of room
 _WIDE_COLUMNS, _MEDIUM_COLUMNS = 120, 96
+_KEPT_ENDED = 300  # rows of calls that have ended; no terminal shows more
 _CAUSE_CELLS = 9
 _LEAST_CAUSE_COLUMNS = 80  # with a shorter sparkline; on a narrower terminal the numbers come first
 _SHORT_CAUSES = {Cause.ECHO_OR_TALKER: "echo/talk", Cause.REVERBERATION: "reverb"}
@@ -81,6 +82,7 @@ class Meter:
 
     def __init__(self) -> None:
         self._rows: dict[str, MeterRow] = {}
+        self._ended: dict[str, None] = {}  # the ids of rows that have ended, the newest last
         self.updates = 0
         self.missed = 0
 
@@ -96,11 +98,14 @@ class Meter:
         self.updates += 1
         row = self._rows.setdefault(update.payload.source_id, MeterRow(update.payload.source_id))
         _accept_payload(row, update.payload)
+        self._note_end(row)
 
     def accept_snapshots(self, snapshots: Iterable[SourceSnapshot]) -> None:
-        """What a list of sources says; a row keeps its sparkline."""
-        for snapshot in snapshots:
-            source_id = snapshot.description.source_id
+        """What a list of all sources says; a row keeps its sparkline, unless the agent knows nothing of it any more."""
+        known = {snapshot.description.source_id: snapshot for snapshot in snapshots}
+        for gone in self._rows.keys() - known.keys():
+            self._forget(gone)
+        for source_id, snapshot in known.items():
             row = self._rows.setdefault(source_id, MeterRow(source_id))
             if snapshot.segment is not None and row.segment is None:
                 _accept_payload(row, snapshot.segment)
@@ -109,6 +114,19 @@ class Meter:
             row.state, row.media = snapshot.state, snapshot.media
             if snapshot.reason is not None:
                 row.reason = snapshot.reason
+            self._note_end(row)
+
+    def _note_end(self, row: MeterRow) -> None:
+        """Of the ended rows keep the newest: a meter on a wall sees calls come and go for months."""
+        self._ended.pop(row.source_id, None)
+        if row.state is StreamState.ENDED:
+            self._ended[row.source_id] = None
+            if len(self._ended) > _KEPT_ENDED:
+                self._forget(next(iter(self._ended)))
+
+    def _forget(self, source_id: str) -> None:
+        del self._rows[source_id]
+        self._ended.pop(source_id, None)
 
     def draw(self, header: MeterHeader, *, width: int, height: int | None = None, utf8: bool = True) -> RenderableType:
         """Header, one row a source, footer, within `width` columns and `height` lines (unset: as many as there are)."""

@@ -68,6 +68,7 @@ def _text(value: object) -> str:
 def _print_table(rows: Iterable[Row], headings: Mapping[str, str]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
     rows = list(rows)
@@ -76,7 +77,8 @@ def _print_table(rows: Iterable[Row], headings: Mapping[str, str]) -> None:
         number = column in numeric  # a narrow screen folds text, never a number
         table.add_column(heading, justify="right" if number else "left", no_wrap=number, overflow="fold")
     for row in rows:
-        table.add_row(*(_cell(row.get(column)) for column in headings))
+        # as Text: rich would read the brackets of a file's name, or :smile:, as its own marks
+        table.add_row(*(Text(_cell(row.get(column))) for column in headings))
     Console().print(table)
 
 

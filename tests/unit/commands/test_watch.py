@@ -26,6 +26,7 @@ from livemos.agent.records import (
     ClipScore,
     EventKind,
     FeedItem,
+    Mark,
     MediaStatistics,
     ModelDescription,
     RollingScore,
@@ -67,6 +68,7 @@ SEGMENT = SegmentScore(
     snr_db=21.25,
     cause=Cause.NOISE,
     cause_probability=0.625,
+    marks=(Mark.TELEPHONE_EVENT, Mark.CAPTURE_LOSS),
     model_id="m-1-0",
 )
 SILENT = SegmentScore(
@@ -96,7 +98,8 @@ GOLDEN = """\
 "start_time": "2023-11-14T22:13:20.250Z", "ready_time": "2023-11-14T22:13:21.250Z", "mos": 3.9, "mos_std": 0.3, \
 "noisiness": 4.1, "coloration": 3.7, "discontinuity": 4.4, "loudness": 4.0, "speech_ratio": 0.8, \
 "level_dbov": -26.1, "clipped_ratio": 0.0, "concealed_ratio": 0.0, "bandwidth_hz": null, "snr_db": 21.25, \
-"cause": "noise", "cause_probability": 0.625, "reason": null, "model_id": "m-1-0"}
+"cause": "noise", "cause_probability": 0.625, "reason": null, "model_id": "m-1-0", \
+"marks": ["telephone_event", "capture_loss"]}
 {"type": "rolling", "source_id": "mic", "sequence": 2, "segment_index": 2, "end_sample": 32000, \
 "ready_time": "2023-11-14T22:13:21.250Z", "windows": [{"window_seconds": null, "mos": 3.8, "mos_std": null, \
 "noisiness": null, "coloration": null, "discontinuity": null, "loudness": null, "mos_minimum": null, \
@@ -114,7 +117,7 @@ GOLDEN = """\
 "start_time": "2023-11-14T22:13:20.750Z", "ready_time": "2023-11-14T22:13:21.750Z", "mos": null, "mos_std": null, \
 "noisiness": null, "coloration": null, "discontinuity": null, "loudness": null, "speech_ratio": null, \
 "level_dbov": null, "clipped_ratio": 0.0, "concealed_ratio": 0.0, "bandwidth_hz": null, "snr_db": null, \
-"cause": null, "cause_probability": null, "reason": "silence", "model_id": "m-1-0"}
+"cause": null, "cause_probability": null, "reason": "silence", "model_id": "m-1-0", "marks": []}
 """
 GOLDEN_GAP = """\
 {"type": "gap", "source_id": "mic", "first_sequence": 1, "last_sequence": 3, "missed_count": 3}

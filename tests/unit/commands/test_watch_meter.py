@@ -225,6 +225,48 @@ def test_snapshots_fill_the_rows_before_the_first_update() -> None:
     assert "no media" in line_of(drawn(meter, width=130), "s ")
 
 
+def snapshot_of(source_id: str, state: StreamState = StreamState.ACTIVE) -> SourceSnapshot:
+    return SourceSnapshot(
+        description=StreamDescription(source_id=source_id, kind="rtp"),
+        state=state,
+        started_unix_seconds=0.0,
+        media=MediaStatistics(),
+    )
+
+
+def test_after_a_reconnect_only_what_the_agent_still_knows_is_shown() -> None:
+    """An agent that died told no end of its calls: they would stand there, active with a score, for ever."""
+    meter = meter_with(segment("dead", 1.25), segment("alive", 4.0))
+    meter.accept(event("over", EventKind.SOURCE_ENDED))
+    meter.accept_snapshots([snapshot_of("alive"), snapshot_of("new")])
+    assert [row.source_id for row in meter.rows()] == ["alive", "new"]
+    assert list(meter.rows()[0].history) == [4.0]
+    assert "2 sources, 2 active" in drawn(meter, width=130)
+    meter.accept(segment("dead", 3.0))
+    assert "3.00" in line_of(drawn(meter, width=130), "dead")
+
+
+def test_of_the_calls_that_ended_only_the_newest_are_kept() -> None:
+    """A meter that hangs on a wall sees a thousand calls an hour, for months."""
+    meter = meter_with(segment("lasting", 4.0))
+    for number in range(1_000):
+        meter.accept(event(f"call-{number:04}", EventKind.SOURCE_STARTED))
+        meter.accept(event(f"call-{number:04}", EventKind.SOURCE_ENDED))
+        meter.accept(rolling(f"call-{number:04}", StreamState.ENDED))
+    shown = [row.source_id for row in meter.rows()]
+    assert shown == ["lasting", *(f"call-{number:04}" for number in range(700, 1_000))]
+
+
+def test_a_call_that_began_again_is_not_forgotten_as_an_ended_one() -> None:
+    """A source keeps its id over restarts; what counts is the state of its row."""
+    meter = meter_with(event("again", EventKind.SOURCE_ENDED), event("again", EventKind.SOURCE_STARTED))
+    for number in range(400):
+        meter.accept(event(f"call-{number}", EventKind.SOURCE_ENDED))
+    assert meter.rows()[0].source_id == "again"
+    meter.accept_snapshots([snapshot_of(f"call-{number}", StreamState.ENDED) for number in range(400)])
+    assert len(meter.rows()) == 300
+
+
 def test_the_notice_of_a_lost_connection_is_shown() -> None:
     """Frozen numbers without it would be taken for live ones."""
     header = dataclasses.replace(HEADER, notice="no agent answers; trying again")
