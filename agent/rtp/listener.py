@@ -76,7 +76,7 @@ class Listener:
 
     @property
     def recovered_packets(self) -> int:
-        """Lost, but heard through redundancy."""
+        """Lost or late, but heard through redundancy."""
         return self.recovered_red + self.timeline.recovered_packets
 
     def steady(self) -> Steady | None:
@@ -107,6 +107,8 @@ class Listener:
         if placed.extended < self._next or not in_time:
             self.late_packets += 1
             return
+        if placed.extended in self._waiting:  # what stood in for it is not needed
+            self.recovered_red -= 1
         self._waiting[placed.extended] = placed, position
 
     def offer_recovered(self, placed: Placed) -> None:

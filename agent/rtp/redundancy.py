@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from livemos.agent.errors import PacketError
+from livemos.agent.rtp.packet import Packet
 
 
 class RedundancyError(PacketError):
@@ -43,3 +45,25 @@ def parse_blocks(payload: bytes) -> list[Block]:
     if position >= len(payload):
         raise RedundancyError(f"the redundant blocks end at byte {position} of {len(payload)}: no primary is left")
     return [*blocks, Block(primary, 0, payload[position:])]
+
+
+def repeated_packets(packet: Packet, blocks: Sequence[Block], packet_ticks: int) -> Iterator[tuple[int, Packet]]:
+    """(packets back, the packet as it was sent) of what `packet` repeats, newest first.
+
+    A block's offset says which packet it is of (RFC 2198 section 3); one between two packets belongs to none.
+    packet_ticks: from one packet's timestamp to the next one's; 0, not known: nothing can be told.
+    """
+    for block in reversed(blocks[:-1]):
+        back, rest = divmod(block.offset, packet_ticks) if packet_ticks > 0 else (0, 0)
+        if back and not rest and block.payload:
+            yield (
+                back,
+                replace(
+                    packet,
+                    payload_type=block.payload_type,
+                    sequence_number=packet.sequence_number - back & 0xFFFF,
+                    timestamp=packet.timestamp - block.offset & 0xFFFF_FFFF,
+                    marker=False,
+                    payload=block.payload,
+                ),
+            )

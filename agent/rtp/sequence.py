@@ -34,6 +34,7 @@ class SequenceTracker:
         self._probation: list[tuple[Packet, float]] = []
         self._stray: tuple[Packet, float] | None = None
         self._base = 0
+        self._begun = 0  # extended number of the first packet behind the newest restart
         self._highest = 0
         self._highest_number = 0  # the 16-bit number that belongs to _highest
         self._seen = 0  # bit k: the packet with number _highest - k has come; 0 before the stream exists
@@ -79,13 +80,12 @@ class SequenceTracker:
         """The first sequence number, 16 bits; meaningful once established."""
         return self._base & 0xFFFF
 
-    def missing(self, sequence_number: int, near: int) -> int | None:
-        """Extended number of a packet that never came, `near` an extended number of the same sequence; else None."""
-        extended = extend16(sequence_number, near)
+    def missing(self, extended: int) -> bool:
+        """Whether a packet of the sequence that goes on now has not come; remembered over 256 packets."""
         step = extended - self._highest
-        if extended < self._base or step > 0 or self._seen >> -step & 1:
-            return None
-        return extended
+        if extended < max(self._base, self._begun) or not -_REMEMBERED_PACKETS < step <= 0:
+            return False
+        return not self._seen >> -step & 1
 
     def place(self, packet: Packet, arrival_seconds: float) -> list[Placed]:
         """Packets that found their place through this one: none (held, duplicate), one, or a few at once."""
@@ -98,7 +98,8 @@ class SequenceTracker:
         if self._stray is not None and difference16(packet.sequence_number, self._stray[0].sequence_number) == 1:
             held, held_arrival_seconds = self._stray
             self._stray = None
-            first = self._highest + 1  # the sequence broke, the stream did not: nothing is lost in between
+            # the sequence broke, the stream did not: nothing is lost in between
+            first = self._begun = self._highest + 1
             return [
                 *self._accept(first, held, held_arrival_seconds, restarted=True),
                 *self._accept(first + 1, packet, arrival_seconds),

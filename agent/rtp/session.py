@@ -18,7 +18,7 @@ from livemos.agent.rtp.network_quality import Counts
 from livemos.agent.rtp.packet import Packet
 from livemos.agent.rtp.payload_map import PayloadMap, Role
 from livemos.agent.rtp.playout import IDEAL
-from livemos.agent.rtp.redundancy import RedundancyError, parse_blocks
+from livemos.agent.rtp.redundancy import RedundancyError, parse_blocks, repeated_packets
 from livemos.agent.rtp.rtcp import RemoteReport, RemoteVoipMetrics
 from livemos.agent.rtp.sequence import Placed, SequenceTracker
 from livemos.agent.rtp.timeline import SessionEvent
@@ -211,22 +211,33 @@ class RtpSession:
         except RedundancyError:
             self._invalid_redundancy += 1
             return placed
-        *earlier, primary = blocks
-        for back, block in enumerate(reversed(earlier), start=1):
-            number = self._sequence.missing(packet.sequence_number - back, placed.extended)
-            if number is None or not block.payload:
-                continue
-            again = replace(
-                packet,
-                payload_type=block.payload_type,
-                sequence_number=number & 0xFFFF,
-                timestamp=(packet.timestamp - block.offset) & 0xFFFF_FFFF,
-                marker=False,
-                payload=block.payload,
-            )
-            for listener in self._listeners:
-                listener.offer_recovered(replace(placed, extended=number, packet=again, restarted=False))
+        for back, again in repeated_packets(packet, blocks, self._packet_ticks(packet)):
+            number = placed.extended - back
+            if self._fits(number, again.timestamp):
+                for listener in self._listeners:
+                    listener.offer_recovered(replace(placed, extended=number, packet=again, restarted=False))
+        primary = blocks[-1]
         return replace(placed, packet=replace(packet, payload_type=primary.payload_type, payload=primary.payload))
+
+    def _packet_ticks(self, packet: Packet) -> int:
+        """From one packet's timestamp to the next one's; 0 while nothing tells it."""
+        timeline, last = self._first.timeline, self._last_audio
+        if timeline.packet_ticks and timeline.observed_clock_rate_hz is None:
+            return timeline.packet_ticks
+        numbers = difference16(packet.sequence_number, last.sequence_number) if last is not None else 0
+        return difference32(packet.timestamp, last.timestamp) // numbers if last is not None and numbers else 0
+
+    def _fits(self, number: int, timestamp: int) -> bool:
+        """Whether a packet never came whose timestamp lies on the same side of the newest audio as its number.
+
+        Behind a pause the distance in ticks is none in packets.
+        """
+        if not self._sequence.missing(number):
+            return False
+        if self._drift_last is None:
+            return True
+        newest, newest_timestamp = self._drift_last
+        return (number > newest) == (difference32(timestamp, newest_timestamp) > 0)
 
     def hear_remote(self, report: RemoteReport | RemoteVoipMetrics) -> None:
         """Keep what the far side says of this stream, to be shown beside our own figures and never mixed with them."""
@@ -305,8 +316,8 @@ class RtpSession:
 
     def _counts(self, listener: Listener) -> Counts:
         invalid = listener.timeline.invalid_payloads + self._invalid_redundancy
-        lost = max(0, self._sequence.lost_packets - listener.recovered_packets)
-        return Counts(self._sequence.expected_packets, lost + listener.late_packets + invalid, listener.bursts)
+        unheard = max(0, self._sequence.lost_packets + listener.late_packets - listener.recovered_packets)
+        return Counts(self._sequence.expected_packets, unheard + invalid, listener.bursts)
 
     @staticmethod
     def _judged_codec(listener: Listener) -> str | None:

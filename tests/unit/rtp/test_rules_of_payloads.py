@@ -5,6 +5,7 @@ Expected values come from the RFC or from arithmetic in the test, never from wha
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,11 @@ from livemos.agent.codecs import make_encoder
 from livemos.agent.codecs.opus import has_redundancy, packet_samples_48k
 from livemos.agent.errors import CodecError
 from livemos.agent.reasons import Reason
-from livemos.agent.records import EventKind, Mark, StreamState
+from livemos.agent.records import EventKind, Mark, Samples, StreamState
+from livemos.agent.rtp.packet import Packet
+from livemos.agent.rtp.payload_map import PayloadMap
 from livemos.agent.rtp.redundancy import parse_blocks
+from livemos.agent.rtp.session import RtpSession
 
 
 def test_rule_10_only_what_is_described_is_decoded() -> None:
@@ -227,6 +231,103 @@ def test_rule_17_a_packet_that_red_repeats_is_lost_and_heard() -> None:
     block, primary = parse_blocks(long)
     assert (block.payload_type, block.offset, len(block.payload)) == (127, 12_345, 600)
     assert (primary.payload_type, primary.payload) == (5, b"x")
+
+
+def _red(number: int, *distances: int, shift: int = 0, ticks: int = 160, timestamp: int | None = None) -> Packet:
+    """Packet `number`, its payload its own number, with those so many packets before it; `shift` renumbers it."""
+    head = b"".join(bytes([0x80]) + (ticks * distance << 10 | 160).to_bytes(3) for distance in distances)
+    body = b"".join(bytes([number - distance]) * 160 for distance in (*distances, 0))
+    stamp = 160 * number if timestamp is None else timestamp
+    return pcmu(number + shift, stamp, payload_type=121, payload=head + b"\x00" + body)
+
+
+def _plain(numbers: Iterable[int]) -> Samples:
+    plain = Listener()
+    plain.hear(pcmu(number, payload=bytes([number]) * 160) for number in numbers)
+    return plain.samples()
+
+
+@pytest.mark.parametrize("distances", [(2,), (3, 1), (5, 2)])
+def test_rule_17_the_offset_of_a_block_says_whose_it_is(distances: tuple[int, ...]) -> None:
+    """RFC 2198 lets a sender leave packets out between two blocks; counted, the wrong word is put in."""
+    listener = Listener({121: "red/8000"})
+    for number in range(10, 60):
+        listener.hear([_red(number, *distances)] if number != 30 else [], start=0.02 * number)
+    listener.end()
+    media = listener.session.statistics()
+    assert (media.lost_packets, media.recovered_packets, listener.seconds(concealed=True)) == (1, 1, 0)
+    np.testing.assert_array_equal(listener.samples(), _plain(range(10, 60)))
+
+
+def test_rule_17_a_block_between_two_packets_is_left_out() -> None:
+    """An offset of one and a half packets is of no packet that was lost; made-up audio is honest, a guess is not."""
+    listener = Listener({121: "red/8000"})
+    listener.hear(_red(number, 1, ticks=240) for number in range(10, 60) if number != 30)
+    listener.end()
+    assert (listener.session.statistics().recovered_packets, listener.seconds(concealed=True)) == (0, 0.02)
+
+
+def test_rule_17_behind_a_pause_a_block_is_not_put_into_an_older_gap() -> None:
+    """Behind 60 ms of pause the packet before lies four packets' ticks back, and four packets back another was lost."""
+    listener = Listener({121: "red/8000"})
+    now = listener.hear((_red(number, 9) for number in (10, 11, 12, 13, 14, 15, 16, 18, 19)), every=0.001)
+    listener.hear([_red(21, 4, timestamp=160 * 24)], start=now)  # 20 is lost too
+    assert listener.session.statistics().recovered_packets == 0
+
+
+def test_rule_17_red_goes_on_over_a_restart_of_the_sequence() -> None:
+    """Extended numbers and those on the wire part at a restart; what is lost behind it is repeated all the same."""
+    listener = Listener({121: "red/8000"})
+    packets = [_red(number, 1, shift=30_000 if number >= 50 else 0) for number in range(10, 100)]
+    listener.hear(packet for packet in packets if packet.sequence_number not in (30, 30_060, 30_070))
+    listener.end()
+    media = listener.session.statistics()
+    assert (media.lost_packets, media.recovered_packets, listener.seconds(concealed=True)) == (3, 3, 0)
+    np.testing.assert_array_equal(listener.samples(), _plain(range(10, 100)))
+
+
+def test_rule_17_what_was_lost_before_a_restart_is_not_repeated_behind_it() -> None:
+    """A new sequence repeats packets of its own, which never had a number in the old one."""
+    listener = Listener({121: "red/8000"})
+    packets = [_red(number, 4) for number in range(10, 50)]
+    packets += [_red(number, 4, shift=30_000, timestamp=77_000 + 160 * number) for number in range(50, 60)]
+    now = listener.hear(packets[:37])
+    listener.hear(packets[38:], start=now, every=0.001)  # 47 is lost, and 51 comes before it is given up
+    listener.end()
+    media = listener.session.statistics()
+    assert (media.lost_packets, media.recovered_packets, listener.seconds(concealed=True)) == (1, 0, 0.02)
+
+
+@pytest.mark.parametrize("profile", ["ideal", "fixed50"])
+def test_rule_17_a_packet_heard_through_red_costs_no_network_mos(profile: str) -> None:
+    """It came behind its copy, or before it was played: either way it was heard, and only once."""
+    order = list(range(10, 210))
+    for place in range(20, 190, 10):
+        order[place], order[place + 1] = order[place + 1], order[place]
+    session = RtpSession(payload_map=PayloadMap({121: "red/8000"}), profiles=(profile,))
+    for place, number in enumerate(order):
+        session.push(_red(number, 1), 0.02 * place)
+    session.tick(1e9)
+    media = session.statistics()
+    late = 17 if profile == "ideal" else 0
+    assert (media.lost_packets, media.late_packets, media.recovered_packets) == (0, late, late)
+    assert media.network_mos == pytest.approx(4.41, abs=0.01)
+
+
+def test_rule_17_a_buffered_listener_takes_red_until_the_instant_of_its_packet() -> None:
+    """Of two lost packets the older one plays 10 ms behind the packet that repeats both."""
+    session = RtpSession(payload_map=PayloadMap({121: "red/8000"}), profiles=("fixed50",))
+    blocks = []
+    for number in range(10, 60):
+        if number not in (30, 31):
+            blocks += session.push(_red(number, 2, 1), 0.02 * number)
+    blocks += session.tick(1e9)
+    media = session.statistics()
+    assert (media.lost_packets, media.recovered_packets) == (2, 2)
+    assert [block.ready_monotonic_seconds for block in blocks] == pytest.approx(
+        [0.02 * number + 0.05 for number in range(10, 60)]
+    )
+    np.testing.assert_array_equal(np.concatenate([block.samples for block in blocks]), _plain(range(10, 60)))
 
 
 def test_rule_18_a_quarter_of_the_media_is_an_event_and_withholds_the_network_mos() -> None:
