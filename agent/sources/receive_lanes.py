@@ -90,10 +90,14 @@ class ReceiveLanes:
         for lane in self._order():
             self._empty(int(lane))
 
+    def capture_lost(self, packets: int) -> None:
+        """As the receiver's: what is marked is the next packet, which must not pass by in a lane."""
+        self._shut_all()
+        self._receiver.capture_lost(packets)
+
     def close(self, detail: str) -> None:
         """Hand on everything and end all streams."""
-        for lane in self._order():
-            self._shut(int(lane))
+        self._shut_all()
         self._receiver.close(detail)
 
     def _order(self) -> list[int]:
@@ -249,6 +253,10 @@ class ReceiveLanes:
         self._fill[lane] = 0
         self._receiver.hear_run(self._local, self._ssrcs[lane], run)
         self._set_due(lane)
+
+    def _shut_all(self) -> None:
+        for lane in self._order():
+            self._shut(lane)
 
     def _shut(self, lane: int) -> None:
         """Hand on what waits, and close the lane."""

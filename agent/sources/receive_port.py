@@ -107,7 +107,7 @@ class ReceivePort:
             given_up += batch.count
         dropped = (batch.drops - self._kernel_drops) & 0xFFFF_FFFF
         self._kernel_drops = batch.drops
-        self._receiver.capture_lost(given_up + dropped)
+        self._lanes.capture_lost(given_up + dropped)
 
 
 def _sent_to(batch: DatagramBatch, group: str) -> npt.NDArray[np.bool_]:
@@ -117,8 +117,8 @@ def _sent_to(batch: DatagramBatch, group: str) -> npt.NDArray[np.bool_]:
 
 
 def sum_of(counts: Sequence[Counter[str]]) -> dict[str, int]:
-    """Counters of several ports as one."""
+    """Counters of several ports as one, while their threads go on counting."""
     total: Counter[str] = Counter()
     for each in counts:
-        total.update(each)
+        total.update(dict(each))  # copied in one step: a name counted for the first time would end the iteration
     return dict(total)

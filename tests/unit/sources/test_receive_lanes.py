@@ -293,6 +293,25 @@ def test_a_stream_that_falls_silent_in_a_lane_is_told_to_have_stalled() -> None:
     assert EventKind.MEDIA_STALLED in [kind for kind, _ in stream.events]
 
 
+@pytest.mark.parametrize("lost", [None, 130], ids=["nothing lost", "a packet lost later"])
+def test_a_capture_loss_marks_the_same_segments_both_ways(lost: int | None) -> None:
+    """The drop was of another stream's packets: a mark that waits in a lane would fall on whatever is lost next."""
+    datagrams = call(np.random.default_rng(1), 1, packets=200, jitter_seconds=0.0)
+    ways = [Way(fast=each) for each in (False, True)]
+    for way in ways:
+        for n, each in enumerate(datagrams):
+            way.hear([each] if n != lost else [], each.seconds)
+            if n == 80:
+                (way.lanes if way.fast else way.receiver).capture_lost(40)
+            way.sweep(each.seconds)
+        way.close()
+    assert_equal(*ways)
+    assert ways[1].fastest > 0
+    (stream,) = ways[1].sink.streams
+    # packet 81 begins at 1.62 s; segments of 1 s begin every 0.5 s
+    assert [due.segment_index for due, _ in stream.segments if due.marks] == [2, 3]
+
+
 def test_a_run_leaves_the_session_as_its_packets_would() -> None:
     """What RTCP and the next generation ask of a session: wraps, the newest number, what is expected next."""
     alone, together = RtpSession(payload_map=PayloadMap()), RtpSession(payload_map=PayloadMap())
