@@ -101,7 +101,7 @@ def score(
     MOS, noisiness, coloration, discontinuity, loudness: 1 to 5, higher is better. cause: what lowers the score most.
 
     The mos of a file is the speech-weighted mean of its 1 s segments at 0.5 s stride. A score that cannot be given is
-    empty and `reason` says why. Exit codes: 0 fine, 1 below --fail-below, 2 a file could not be read.
+    empty and `reason` says why. Exit codes: 0 fine, 1 below --fail-below, 2 a file could not be read as a whole.
     """
     from livemos.agent.scorer import Scorer
 

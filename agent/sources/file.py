@@ -20,6 +20,7 @@ __all__ = ["FileSource", "audio_files", "read_audio"]
 
 LIVE_BLOCK_SECONDS, FAST_BLOCK_SECONDS = 0.02, 0.1
 _RETRY_SECONDS = 0.02  # until the stream of the last round is scored to its end
+_ROOM_SECONDS = 0.2  # until there is room again: each refusal is counted in the metrics
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ class FileSource:
         self._labels = dict(labels or {})
         self._sink, self._clock = sink, clock
         self._files: list[Path] = []
-        self._opened: set[str] = set()  # source ids of rounds before this one
+        self._opened: set[str] = set()  # source ids so far
         self._worker = Worker(name, self._run)
         self._counts = {"read_files": 0, "refused_files": 0, "read_samples": 0}
 
@@ -105,7 +106,7 @@ class FileSource:
             writer.close()
 
     def _open(self, description: StreamDescription) -> StreamWriter | None:
-        """None when it was stopped first. Waits where the stream of the last round is still being scored."""
+        """None when it was stopped first. Waits where this source's earlier streams are still being scored."""
         while not self._worker.stopping.is_set():
             try:
                 writer = self._sink.open(description, wait_when_full=not self._live)
@@ -113,6 +114,10 @@ class FileSource:
                 if description.source_id not in self._opened:
                     raise
                 self._worker.stopping.wait(_RETRY_SECONDS)
+            except CapacityError:
+                if self._live or not self._opened:
+                    raise
+                self._worker.stopping.wait(_ROOM_SECONDS)
             else:
                 self._opened.add(description.source_id)
                 return writer

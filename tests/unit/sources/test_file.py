@@ -16,7 +16,7 @@ from livemos.agent.clock import ManualClock, SystemClock
 from livemos.agent.daemon import Agent
 from livemos.agent.errors import SourceError
 from livemos.agent.records import EventKind, FeedItem, SourceEvent, StreamState
-from livemos.agent.settings import FileSourceSettings, GrpcSettings, Settings
+from livemos.agent.settings import FileSourceSettings, GrpcSettings, LimitSettings, Settings
 from livemos.agent.sources.file import FileSource, audio_files, read_audio
 
 RAMP = np.linspace(-0.5, 0.5, 8_000, dtype=np.float32)
@@ -103,6 +103,18 @@ def test_a_looped_folder_goes_round_faster_than_it_is_scored(tmp_path: Path) -> 
                 ended.append(item.payload.source_id)
     assert set(ended[:2]) == set(ended[2:4]) == {"tape/a.wav", "tape/b.wav"}
     assert agent.sources[0].statistics()["refused_files"] == 0
+
+
+def test_a_folder_of_more_files_than_streams_is_heard_to_its_last(tmp_path: Path) -> None:
+    """At full speed reading outruns scoring: a file that finds no room waits for the ones before it."""
+    for number in range(6):
+        wav(tmp_path / f"{number}.wav", np.tile(RAMP, 3))
+    source = FileSourceSettings(name="tape", path=tmp_path, pace="fast")
+    agent = Agent(Settings(grpc=GrpcSettings(port=0), limits=LimitSettings(streams=2), sources=(source,)))
+    with agent:
+        assert agent.wait(10)
+    counts = agent.sources[0].statistics()
+    assert (counts["read_files"], counts["refused_files"], counts["read_samples"]) == (6, 0, 6 * 3 * len(RAMP))
 
 
 def test_a_looped_folder_of_broken_files_ends(sink: Any, tmp_path: Path) -> None:
