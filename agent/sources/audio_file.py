@@ -19,7 +19,8 @@ from livemos.agent.resample import StreamResampler
 Frames = npt.NDArray[np.float32]  # (N, C), full scale 1.0
 
 _READ_FRAMES = 65_536
-_UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's word for a FLAC file that was written into a pipe; it cannot read one
+# what libsndfile says of a file that was written into a pipe, whose head nobody could go back to: WAV, FLAC
+_UNKNOWN_FRAMES = (0, 2**63 - 1)
 SUFFIXES = frozenset(
     {".aac", ".aif", ".aifc", ".aiff", ".amr", ".au", ".caf", ".flac", ".m4a", ".mka", ".mp3", ".mp4", ".oga", ".ogg"}
     | {".opus", ".snd", ".w64", ".wav", ".weba", ".webm"}
@@ -61,10 +62,10 @@ class AudioReader:
         try:
             with soundfile.SoundFile(_native(self.path)) as opened:
                 self.sample_rate_hz: int = opened.samplerate
-                frames, refusal = opened.frames, "damaged"
+                frames, refusal = opened.frames, "no samples found in it"
         except (soundfile.SoundFileError, TypeError) as error:  # TypeError: a headerless format such as .raw
-            frames, refusal = _UNKNOWN_FRAMES, str(error)
-        if frames == _UNKNOWN_FRAMES:
+            frames, refusal = 0, str(error)
+        if frames in _UNKNOWN_FRAMES:
             self._frames, self.sample_rate_hz = _decode_with_ffmpeg(self.path, refusal)
             frames = len(self._frames)
         if frames == 0:

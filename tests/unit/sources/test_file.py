@@ -173,6 +173,18 @@ def test_what_is_no_audio_is_refused_in_one_line_that_names_the_file(
     assert sink.streams == []
 
 
+def test_a_wav_file_that_was_written_into_a_pipe_is_read(tmp_path: Path) -> None:
+    """A recorder that could not go back left the length of its data at zero."""
+    path = wav(tmp_path / "a.wav")
+    data = bytearray(path.read_bytes())
+    at = data.index(b"data") + 4
+    data[at : at + 4] = bytes(4)
+    path.write_bytes(data)
+    samples, rate = read_audio(path)
+    assert rate == 8_000
+    np.testing.assert_array_equal(samples[:, 0], RAMP)
+
+
 def test_a_flac_file_that_was_written_into_a_pipe_is_read(sink: Any, tmp_path: Path) -> None:
     """`ffmpeg ... -f flac - > a.flac` cannot go back and write how long it became, which the format allows."""
     path = wav(tmp_path / "a.flac", RAMP, 16_000)
