@@ -16,13 +16,13 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=N
 @app.command()
 def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="Settings, TOML.")]) -> None:
     """Say whether a settings file is valid; exit code 2 and the reason when it is not."""
+    from livemos.agent.rtp.addresses import Transport
     from livemos.agent.settings import load_settings
 
     settings = load_settings(file).settings
     count = len(settings.sources)
-    print(
-        f"{file}: valid, {count} source{'' if count == 1 else 's'}, gRPC on {settings.grpc.host}:{settings.grpc.port}"
-    )
+    address = Transport(settings.grpc.host, settings.grpc.port)
+    print(f"{file}: valid, {count} source{'' if count == 1 else 's'}, gRPC on {address}")
 
 
 @app.command()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from livemos.agent.commands.demo_scenario import Phase, Scenario
     from livemos.agent.commands.feed_client import FeedClient, FeedMessage
     from livemos.agent.records import SegmentScore
+    from livemos.agent.settings import Settings
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -37,21 +38,26 @@ def demo(
     from livemos.agent.commands.demo_scenario import build_scenario
     from livemos.agent.commands.rtp_player import demo_speech
     from livemos.agent.daemon import Agent
-    from livemos.agent.settings import load_settings
     from livemos.agent.sources.rtp import RtpSource
 
     scenario = build_scenario(demo_speech())
-    source = {"type": "rtp", "name": "demo", "host": "127.0.0.1", "port": 0, "idle_seconds": 1.5}
-    source["payload_types"] = {_PAYLOAD_TYPE: _ENCODING}
-    flags = {"grpc": {"host": "127.0.0.1", "port": 0}, "sources": [source]}
-    settings = load_settings(flags=flags).settings
-    with Agent(settings) as agent:
+    with Agent(demo_settings()) as agent:
         rtp_port = next(source.port for source in agent.sources if isinstance(source, RtpSource))
         segments = _watch(
             scenario, rtp_port=rtp_port, grpc_port=agent.grpc_port, plain=plain or not sys.stdout.isatty()
         )
     if not _summarise(scenario, segments):
         raise typer.Exit(1)
+
+
+def demo_settings() -> Settings:
+    """Of the demo's agent; those of the operator, in LIVEMOS_CONFIG and LIVEMOS_*, are for the agent that serves."""
+    from livemos.agent.settings import GrpcSettings, RtpSourceSettings, Settings
+
+    source = RtpSourceSettings(
+        name="demo", host="127.0.0.1", port=0, idle_seconds=1.5, payload_types={_PAYLOAD_TYPE: _ENCODING}
+    )
+    return Settings(grpc=GrpcSettings(host="127.0.0.1", port=0), sources=(source,))
 
 
 def _watch(scenario: Scenario, *, rtp_port: int, grpc_port: int, plain: bool) -> list[SegmentScore]:

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from livemos.agent.commands.rtp_player import PTIME_SECONDS, EncodedClip, demo_speech, encode
+from livemos.agent.errors import LivemosError
 from livemos.agent.records import Samples
 from livemos.agent.resample import StreamResampler, to_mono
 
@@ -162,14 +163,17 @@ def main() -> None:
     parser.add_argument("--payload-type", type=int, required=True)
     parser.add_argument("--clips", type=Path)
     given = parser.parse_args()
-    sent, latest = generate(
-        port=given.port,
-        streams=given.streams,
-        seconds=given.seconds,
-        encoding=given.encoding,
-        payload_type=given.payload_type,
-        clips=given.clips,
-    )
+    try:
+        sent, latest = generate(
+            port=given.port,
+            streams=given.streams,
+            seconds=given.seconds,
+            encoding=given.encoding,
+            payload_type=given.payload_type,
+            clips=given.clips,
+        )
+    except LivemosError as error:
+        raise SystemExit(f"livemos: {error}") from error
     print(sent, f"{latest:.4f}")
 
 

@@ -20,8 +20,9 @@ import numpy as np
 
 from livemos.agent.commands.load_generator import start_ticks
 from livemos.agent.commands.rtp_player import PTIME_SECONDS
-from livemos.agent.errors import SourceError
+from livemos.agent.errors import ConfigError, SourceError
 from livemos.agent.segmenter import whole_segments
+from livemos.agent.settings import ENVIRONMENT_PREFIX
 from livemos.proto.quality.v1 import quality_pb2, quality_pb2_grpc
 
 _PREPARATION_SECONDS = 1.5  # the generator reads and encodes its clips
@@ -53,14 +54,16 @@ def measure(
     bundle: Path | None = None,
     clips: Path | None = None,
 ) -> dict[str, object]:
-    """A row of bench_rtp.COLUMNS but for `codec` and `holds`. Raises SourceError when the agent does not come up.
+    """A row of bench_rtp.COLUMNS but for `codec` and `holds`.
 
-    clips: a folder of FLAC files to play instead of the packaged clip.
+    clips: a folder of FLAC files to play instead of the packaged clip. Raises ConfigError for a core that this process
+    may not use, SourceError when there is nothing to play or the agent or the generator does not come up.
     """
+    _check(core, clips)
     warm_up_seconds = _WARM_UP_SECONDS + start_ticks(streams) * PTIME_SECONDS
     rtp_port, grpc_port = _free_port(socket.SOCK_DGRAM), _free_port(socket.SOCK_STREAM)
     with (
-        _agent(rtp_port, grpc_port, payload_type, encoding, streams, core, engine, bundle) as agent,
+        running_agent(rtp_port, grpc_port, payload_type, encoding, streams, core, engine, bundle) as agent,
         grpc.insecure_channel(f"127.0.0.1:{grpc_port}") as channel,
     ):
         stub: Any = quality_pb2_grpc.QualityServiceStub(channel)  # type: ignore[no-untyped-call]  # generated code
@@ -81,11 +84,16 @@ def measure(
         )
         if core is not None:
             os.sched_setaffinity(generator.pid, os.sched_getaffinity(0) - {core} or {core})
-        time.sleep(_PREPARATION_SECONDS + warm_up_seconds)
+        with contextlib.suppress(subprocess.TimeoutExpired):  # it ends early only when it cannot read its clips
+            generator.wait(_PREPARATION_SECONDS + warm_up_seconds)
         seen.counting = True
         rss_before = _rss_mib(agent.pid)
         cpu_before, begun, threads_before = _cpu_seconds(agent.pid), time.monotonic(), _thread_seconds(agent.pid)
         printed, _ = generator.communicate()
+        if generator.returncode:
+            raise SourceError(
+                f"the generator of the benchmark ended with code {generator.returncode}; its words are above"
+            )
         sent, late_seconds = printed.split()
         measured_seconds = time.monotonic() - begun
         threads = {
@@ -151,8 +159,18 @@ def _note(update: Any, now: float, seen: _Seen) -> None:
         seen.playout_delay_seconds = max(seen.playout_delay_seconds, delay.seconds + delay.nanos * 1e-9)
 
 
+def _check(core: int | None, clips: Path | None) -> None:
+    """Before three processes fail of it, each with a traceback."""
+    cores = sorted(os.sched_getaffinity(0))
+    if core is not None and core not in cores:
+        known = ", ".join(map(str, cores))
+        raise ConfigError(f"--pin-core {core}: this process may use the cores {known}; choose one of them")
+    if clips is not None and not any(clips.glob("*.flac")):
+        raise SourceError(f"--clips {clips}: no FLAC file (*.flac) is there; give a folder of them, or leave it out")
+
+
 @contextlib.contextmanager
-def _agent(
+def running_agent(
     rtp_port: int,
     grpc_port: int,
     payload_type: int,
@@ -162,7 +180,9 @@ def _agent(
     engine: str,
     bundle: Path | None,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    environment = {**os.environ, "LIVEMOS_LIMITS__STREAMS": str(streams + 8)}
+    """An agent in a process of its own, serving. What the operator's settings say is for the one in service alone."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(ENVIRONMENT_PREFIX)}
+    environment["LIVEMOS_LIMITS__STREAMS"] = str(streams + 8)
     if bundle is not None:
         environment["LIVEMOS_ENGINE__BUNDLE"] = str(bundle)
     process = subprocess.Popen(
@@ -172,9 +192,9 @@ def _agent(
         env=environment,
         stderr=subprocess.PIPE,
     )
-    if core is not None:
-        os.sched_setaffinity(process.pid, {core})
     try:
+        if core is not None:
+            os.sched_setaffinity(process.pid, {core})
         _wait_until_serving(process, grpc_port)
         yield process
     finally:
@@ -184,6 +204,8 @@ def _agent(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        if process.stderr is not None:
+            process.stderr.close()
 
 
 def _wait_until_serving(process: subprocess.Popen[bytes], grpc_port: int) -> None:

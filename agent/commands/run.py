@@ -56,7 +56,9 @@ def run(
     payload_types = dict(parse_payload_type(text) for text in payload_type or [])
     for text in rtp or []:
         host, port = _address(text, "--rtp", default_host="0.0.0.0")
-        source: dict[str, Any] = {"type": "rtp", "name": f"rtp-{port}", "host": host, "port": port}
+        before = sum(other["port"] == port for other in sources)  # on another address, or any free port once more
+        name = f"rtp-{port}-{before + 1}" if before else f"rtp-{port}"
+        source: dict[str, Any] = {"type": "rtp", "name": name, "host": host, "port": port}
         sources.append({**source, "payload_types": payload_types, "sdp": sdp})
     for index, device in enumerate(microphone or [], 1):
         name = "microphone" if index == 1 else f"microphone-{index}"
@@ -93,6 +95,7 @@ def run(
 
 def _serve(settings: Any) -> None:
     from livemos.agent.daemon import Agent
+    from livemos.agent.rtp.addresses import Transport
 
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -103,7 +106,7 @@ def _serve(settings: Any) -> None:
         names = ", ".join(source.name for source in agent.sources)
         print(
             f"livemos: {agent.model.model_id} on {agent.model.engine}; listening to {names}; "
-            f"gRPC on {settings.grpc.host}:{agent.grpc_port}",
+            f"gRPC on {Transport(settings.grpc.host, agent.grpc_port)}",
             file=sys.stderr,
             flush=True,
         )

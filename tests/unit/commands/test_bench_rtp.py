@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections import defaultdict
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from livemos.agent.commands.bench_rtp import Row, holds, search_largest
 from livemos.agent.commands.load_generator import generate
+from livemos.agent.commands.rtp_load import measure, running_agent
+from livemos.agent.errors import ConfigError, SourceError
 from livemos.agent.rtp.packet import Packet, parse
 
 
@@ -43,6 +48,55 @@ def test_a_run_that_breaks_one_promise_does_not_hold(fault: Row) -> None:
     }
     assert holds(good)
     assert not holds({**good, **fault})
+
+
+def _measure(**given: Any) -> None:
+    measure(
+        1, **{"seconds": 1.0, "encoding": "PCMU/8000", "payload_type": 0, "core": None, "engine": "constant", **given}
+    )
+
+
+@pytest.mark.parametrize("core", [9_999, -1])
+def test_a_core_that_is_not_there_is_answered_with_those_that_are(core: int) -> None:
+    """In a container fewer cores may be used than the machine has, and not from 0 on."""
+    with pytest.raises(ConfigError, match=rf"--pin-core {core}: .* cores {min(os.sched_getaffinity(0))}.*choose"):
+        _measure(core=core)
+
+
+@pytest.mark.parametrize("folder", ["empty", "nowhere"])
+def test_a_folder_with_nothing_to_play_is_named(tmp_path: Path, folder: str) -> None:
+    """The reader of a traceback from the generator looks for the fault in the agent."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "call.wav").touch()
+    with pytest.raises(SourceError, match=rf"--clips .*{folder}: no FLAC file"):
+        _measure(clips=tmp_path / folder)
+
+
+def test_a_clip_that_is_no_audio_is_said_at_once_and_in_one_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The generator is another process: what stops it must not wait for the end of the run, nor be a row of zeros."""
+    (tmp_path / "broken.flac").write_text("no audio")
+    with pytest.raises(SourceError, match=r"the generator of the benchmark ended with code 1"):
+        _measure(clips=tmp_path, seconds=60.0)
+    said = capfd.readouterr().err.splitlines()
+    assert [line for line in said if "broken.flac" in line] == said
+
+
+def test_the_measured_agent_has_the_settings_of_the_benchmark_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The operator's sources would be scored beside the load, on the ports of the agent in service."""
+    monkeypatch.setenv("LIVEMOS_CONFIG", str(tmp_path / "site.toml"))
+    (tmp_path / "site.toml").write_text('[[sources]]\ntype = "rtp"\nname = "bridge"\nhost = "127.0.0.1"\nport = 0\n')
+    monkeypatch.setenv("LIVEMOS_LIMITS__STREAMS", "1")
+    monkeypatch.setenv("LIVEMOS_GRPC__REFLECTION", "maybe")
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with running_agent(0, port, 0, "PCMU/8000", 2, None, "constant", None) as agent:
+        variables = Path(f"/proc/{agent.pid}/environ").read_bytes().decode().split("\0")
+    assert [each for each in variables if each.startswith("LIVEMOS_")] == ["LIVEMOS_LIMITS__STREAMS=10"]
 
 
 def test_the_generator_sends_unbroken_streams_of_distinct_senders() -> None:

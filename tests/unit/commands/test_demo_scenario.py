@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from livemos.agent.commands.demo import demo_settings
 from livemos.agent.commands.demo_scenario import PHASES, build_scenario
 from livemos.agent.commands.rtp_player import demo_speech, encode
 from livemos.agent.records import SegmentScore
+from livemos.agent.settings import LimitSettings
 
 
 def _segment(start: int) -> SegmentScore:
@@ -43,6 +47,21 @@ def test_a_segment_belongs_to_a_phase_only_when_it_lies_wholly_inside() -> None:
     assert scenario.phase_of(_segment(border - 16_000)) is PHASES[0]
     assert scenario.phase_of(_segment(border - 8_000)) is None
     assert scenario.phase_of(_segment(border)) is PHASES[1]
+
+
+def test_the_demo_takes_nothing_over_from_the_operators_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a machine that serves it would bind the service's ports, or hear the service's calls and judge by them."""
+    site = tmp_path / "site.toml"
+    site.write_text('[limits]\nstreams = 1\n[[sources]]\ntype = "rtp"\nname = "bridge"\nport = 5004\n')
+    monkeypatch.setenv("LIVEMOS_CONFIG", str(site))
+    monkeypatch.setenv("LIVEMOS_METRICS__PORT", "9101")
+    settings = demo_settings()
+    assert [(source.name, source.type) for source in settings.sources] == [("demo", "rtp")]
+    assert (settings.grpc.host, settings.grpc.port) == ("127.0.0.1", 0)
+    assert settings.metrics.port is None
+    assert settings.limits == LimitSettings()
 
 
 @pytest.mark.parametrize("encoding", ["PCMU/8000", "PCMA/8000", "G722/8000", "opus/48000/2", "L16/16000/1"])
