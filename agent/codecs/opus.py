@@ -158,7 +158,8 @@ class OpusDecoder:
         return self._run(None, whole, fec=False)[:samples]
 
     def recoverable_samples(self, next_payload: bytes) -> int:
-        return self.packet_samples(next_payload) if has_redundancy(next_payload) else 0
+        """One frame: of a packet of several, libopus reads the first one's redundancy alone."""
+        return _FRAME_SAMPLES_48K[next_payload[0] >> 3] // 3 if has_redundancy(next_payload) else 0
 
     def is_pause(self, payload: bytes) -> bool:
         return is_dtx(payload)

@@ -155,13 +155,17 @@ class MediaTimeline:
             samples = decoder.packet_samples(packet.payload)
             if samples > LONGEST_PACKET_SECONDS * decoder.sample_rate_hz:
                 raise CodecError(f"a packet of {samples / decoder.sample_rate_hz:g} s cannot be")
-            blocks = self._bridge(decoder, packet, arrival_seconds, ready_seconds)
+        except CodecError:
+            self._refuse()
+            return []
+        blocks = self._bridge(decoder, packet, arrival_seconds, ready_seconds)
+        try:
             audio = decoder.decode(packet.payload)
         except CodecError:
-            # it came, but nobody hears it: the next packet finds its time missing
-            self.invalid_payloads += 1
-            self._missing_packets += 1
-            return []
+            self._refuse()
+            if self._anchor is not None:  # what lies before it has been made up: only its own time is missing
+                self._anchor = _Anchor(packet.timestamp, arrival_seconds, 0)
+            return blocks
         self.packet_ticks = samples * decoder.clock_rate_hz // decoder.sample_rate_hz
         self._anchor = _Anchor(packet.timestamp, arrival_seconds, self.packet_ticks)
         self.quiet, self._comfort_level_dbov = decoder.is_pause(packet.payload), None
@@ -173,6 +177,11 @@ class MediaTimeline:
         if not self.quiet:
             self._watch_ptime(decoder)
         return [*blocks, self._block(decoder, audio, ready_seconds)]
+
+    def _refuse(self) -> None:
+        """It came, but nobody hears it: the next packet finds its time missing."""
+        self.invalid_payloads += 1
+        self._missing_packets += 1
 
     def steady(self) -> Steady | None:
         """The next packet while nothing is out of the ordinary; without its sequence number, which is not known here.
@@ -313,12 +322,16 @@ class MediaTimeline:
         """What replaces lost audio: made up first, then what the packet behind the gap carries of it again."""
         audible = self._map.role_of(packet.payload_type) is Role.AUDIO
         recovered = min(samples, decoder.recoverable_samples(packet.payload)) if audible else 0
-        made = decoder.conceal(samples, packet.payload if recovered else None)
+        try:
+            made = decoder.conceal(samples, packet.payload if recovered else None)
+        except CodecError:  # the packet behind the gap is damaged, and what it repeats with it
+            made, recovered = decoder.conceal(samples), 0
         blocks = []
         if samples > recovered:
             blocks.append(self._block(decoder, made[: samples - recovered], ready_seconds, concealed=True))
         if recovered:
-            self.recovered_packets += 1
+            if recovered >= min(samples, _samples(self.packet_ticks, decoder)):  # else the last of several frames
+                self.recovered_packets += 1
             blocks.append(self._block(decoder, made[samples - recovered :], ready_seconds))
         return blocks
 

@@ -113,6 +113,22 @@ def test_rule_13_what_fec_brings_back_is_lost_but_not_concealed() -> None:
         assert listener.seconds() == pytest.approx(0.8)
 
 
+@pytest.mark.parametrize(("milliseconds", "frames"), [(60, 1), (120, 2)])
+def test_rule_13_of_a_packet_of_several_frames_only_the_last_comes_back(milliseconds: int, frames: int) -> None:
+    """Redundancy is of the frame before; the rest of the packet was made up, and to say it was heard would be a lie."""
+    packets = opus_packets(30, milliseconds=milliseconds, fec=True)
+    lost = next(number for number in range(15, 29) if has_redundancy(packets[number + 1].payload))
+    listener = Listener({111: "opus/48000/2"})
+    listener.hear((packet for packet in packets if packet.sequence_number != lost), every=milliseconds / 1_000)
+    listener.end()
+    media = listener.session.statistics()
+    assert (media.lost_packets, media.recovered_packets) == (1, int(frames == 1))
+    assert listener.seconds() == pytest.approx(30 * milliseconds / 1_000)
+    gap = [(len(block.samples), block.concealed) for block in listener.blocks[lost : lost + frames]]
+    assert gap == [(960, True)] * (frames - 1) + [(960, False)]
+    assert listener.seconds(concealed=True) == pytest.approx(0.06 * (frames - 1))
+
+
 @pytest.mark.parametrize(
     ("payload", "carries"),
     [

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from rtp_traffic import Listener
+from rtp_traffic import Listener, opus_packets
 
 from livemos.agent.codecs import make_encoder
+from livemos.agent.codecs.opus import has_redundancy
 from livemos.agent.records import EventKind
 from livemos.agent.rtp.packet import Packet
 
@@ -259,6 +261,26 @@ def test_opus_runs_on_48000_ticks_and_hears_its_fec(pcmu: PacketMaker) -> None:
     assert listener.blocks[30].sample_rate_hz == 16_000
     assert listener.blocks[30].samples.std() > 0.1
     assert listener.session.statistics().recovered_packets == 1
+
+
+@pytest.mark.parametrize("repeats", [False, True])
+def test_a_damaged_packet_behind_a_gap_leaves_the_gap_made_up(repeats: bool) -> None:
+    """Its TOC is whole and its frames are not: the five before it are concealed all the same, and not silence."""
+    packets = {packet.sequence_number: packet for packet in opus_packets(60, fec=repeats)}
+    good = packets[25]
+    frames = b"\xff\xff" + (b"\xff" if repeats else b"\x00") * 3  # longer than what follows; FEC announced or not
+    packets[25] = replace(good, payload=bytes([good.payload[0] | 2]) + frames)
+    assert has_redundancy(packets[25].payload) is repeats
+    listener = Listener({111: "opus/48000/2"})
+    for number, packet in packets.items():
+        if not 20 <= number < 25:
+            listener.hear([packet], start=0.02 * number)
+    listener.end()
+    media = listener.session.statistics()
+    assert (media.lost_packets, listener.session.invalid_payloads) == (5, 1)
+    assert media.recovered_packets == int(repeats)  # the damaged one, from the packet behind it
+    assert (listener.seconds(), listener.seconds(concealed=True)) == (1.2, 0.1 if repeats else 0.12)
+    assert listener.silent_seconds() == 0
 
 
 def test_a_flood_behind_a_gap_is_not_kept_without_end(pcmu: PacketMaker) -> None:
