@@ -76,17 +76,7 @@ def parse(datagram: bytes | memoryview) -> Packet:
     if size < _HEADER.size:
         raise InvalidPacketError(Rejection.SHORT, f"an RTP header has 12 bytes, got {size}")
     first, second, sequence_number, timestamp, ssrc = _HEADER.unpack_from(datagram)
-    if first >> 6 != 2:
-        raise InvalidPacketError(Rejection.VERSION, f"RTP is version 2, got {first >> 6}")
-    begin = _HEADER.size + 4 * (first & 0x0F)
-    if size < begin:
-        raise InvalidPacketError(Rejection.SHORT, f"{first & 0x0F} contributing sources need {begin} bytes, got {size}")
-    if first & 0x10:
-        if size < begin + 4:
-            raise InvalidPacketError(Rejection.EXTENSION, f"a header extension begins at byte {begin} of {size}")
-        begin += 4 + 4 * int.from_bytes(datagram[begin + 2 : begin + 4])
-        if size < begin:
-            raise InvalidPacketError(Rejection.EXTENSION, f"the header extension ends at byte {begin} of {size}")
+    begin = _payload_begin(datagram, first, size)
     end = size
     if first & 0x20:
         padding = datagram[-1]
@@ -105,6 +95,44 @@ def parse(datagram: bytes | memoryview) -> Packet:
         marker=bool(second & 0x80),
         payload=bytes(datagram[begin:end]),
     )
+
+
+def parse_header(datagram: bytes | memoryview, *, cut: bool = False) -> Packet:
+    """The packet of a sealed datagram, without payload: how much of that is padding nobody knows before it is opened.
+
+    cut: a capture kept the datagram's beginning only; anything behind the 12 octets may be missing. Raises
+    InvalidPacketError.
+    """
+    size = len(datagram)
+    if size < _HEADER.size:
+        raise InvalidPacketError(Rejection.SHORT, f"an RTP header has 12 bytes, got {size}")
+    first, second, sequence_number, timestamp, ssrc = _HEADER.unpack_from(datagram)
+    if not cut and _payload_begin(datagram, first, size) == size:
+        raise InvalidPacketError(Rejection.EMPTY, f"no payload behind {size} bytes of header")
+    return Packet(
+        payload_type=second & 0x7F,
+        sequence_number=sequence_number,
+        timestamp=timestamp,
+        ssrc=ssrc,
+        marker=bool(second & 0x80),
+        payload=b"",
+    )
+
+
+def _payload_begin(datagram: bytes | memoryview, first: int, size: int) -> int:
+    """Behind contributing sources and header extension. Raises InvalidPacketError."""
+    if first >> 6 != 2:
+        raise InvalidPacketError(Rejection.VERSION, f"RTP is version 2, got {first >> 6}")
+    begin = _HEADER.size + 4 * (first & 0x0F)
+    if size < begin:
+        raise InvalidPacketError(Rejection.SHORT, f"{first & 0x0F} contributing sources need {begin} bytes, got {size}")
+    if first & 0x10:
+        if size < begin + 4:
+            raise InvalidPacketError(Rejection.EXTENSION, f"a header extension begins at byte {begin} of {size}")
+        begin += 4 + 4 * int.from_bytes(datagram[begin + 2 : begin + 4])
+        if size < begin:
+            raise InvalidPacketError(Rejection.EXTENSION, f"the header extension ends at byte {begin} of {size}")
+    return begin
 
 
 def build(packet: Packet) -> bytes:

@@ -114,9 +114,15 @@ class RtpSource:
         except SourceError as error:
             self._close()
             raise SourceError(f"source {self._name}: {error}") from error
+        counts: list[Counter[str]] = [Counter() for _ in self._sockets]
+        receivers = [
+            self._make_receiver(payload_map, unsealer, each) for unsealer, each in zip(unsealers, counts, strict=True)
+        ]
+        for receiver in receivers:
+            receiver.share_reports(receivers)
         self._ports = [
-            self._make_port(index, opened, payload_map, unsealer)
-            for index, (opened, unsealer) in enumerate(zip(self._sockets, unsealers, strict=True))
+            self._make_port(index, opened, receivers[index], counts[index])
+            for index, opened in enumerate(self._sockets)
         ]
         for each in self._ports:
             each.worker.start()
@@ -151,12 +157,12 @@ class RtpSource:
                 raise SourceError("workers would learn different senders: set receive_workers = 1, or follow or pin")
             steer_by_ssrc(self._sockets[0], workers)
 
-    def _make_port(
-        self, index: int, opened: socket.socket, payload_map: PayloadMap, unsealer: Unsealer | None
-    ) -> ReceivePort:
-        counts: Counter[str] = Counter()
-        caps = (self._caps or Caps()).shared_by(self._receive_workers)
-        receiver = RtpReceiver(
+    @property
+    def _worker_caps(self) -> Caps:
+        return (self._caps or Caps()).shared_by(self._receive_workers)
+
+    def _make_receiver(self, payload_map: PayloadMap, unsealer: Unsealer | None, counts: Counter[str]) -> RtpReceiver:
+        return RtpReceiver(
             name=self._name,
             labels=self._labels,
             payload_map=payload_map,
@@ -166,13 +172,16 @@ class RtpSource:
             sink=self._sink,
             counts=counts,
             unix=self._clock.unix,
-            caps=caps,
+            caps=self._worker_caps,
             policy=self._policy,
             unsealer=unsealer,
             profiles=self._profiles,
         )
+
+    def _make_port(self, index: int, opened: socket.socket, receiver: RtpReceiver, counts: Counter[str]) -> ReceivePort:
         name = self._name if self._receive_workers == 1 else f"{self._name}-{index}"
-        return ReceivePort(name, opened, receiver, counts, caps=caps, group=self._group, clock=self._clock)
+        caps, clock = self._worker_caps, self._clock
+        return ReceivePort(name, opened, receiver, counts, caps=caps, group=self._group, clock=clock)
 
     def _close(self) -> None:
         for opened in self._sockets:

@@ -12,23 +12,20 @@ from livemos.agent.records import AudioBlock, EventKind
 from livemos.agent.rtp.addresses import AddressPolicy, Transport, may_move
 from livemos.agent.rtp.admission import Budget, Caps
 from livemos.agent.rtp.ingest import PacketRun, Steady
-from livemos.agent.rtp.packet import DatagramKind, InvalidPacketError, Packet, kind_of, parse
+from livemos.agent.rtp.packet import DatagramKind, InvalidPacketError, Packet, kind_of, parse, parse_header
 from livemos.agent.rtp.payload_map import PayloadMap
 from livemos.agent.rtp.playout import IDEAL
-from livemos.agent.rtp.rtcp import RtcpError, SenderReport, parse_compound
 from livemos.agent.rtp.seal import SealError, Unsealer
 from livemos.agent.rtp.session import RtpSession
 from livemos.agent.rtp.wraparound import difference16
 from livemos.agent.sources.base import StreamSink
-from livemos.agent.sources.rtp_sender import Sender
-from livemos.agent.sources.rtp_stream import CUT, ENCRYPTED, LONGEST_BURST_SECONDS, RtpStream, Unreadable
+from livemos.agent.sources.rtp_reports import SenderReports
+from livemos.agent.sources.rtp_sender import Key, Sender, has_fallen_silent, predecessor_of
+from livemos.agent.sources.rtp_stream import CUT, ENCRYPTED, RtpStream, Unreadable
 
 PROOF_SECONDS = 2.0  # a sender without a second packet is forgotten after so long
 COLLISION_PACKETS = 5  # intervals for which an established sender keeps its SSRC
-SUCCESSION_PACKETS, SUCCESSION_SECONDS = 3, 0.06  # silence of an SSRC before another one is its new generation
 _EVERYTHING_UNKNOWN = PayloadMap(static=False)
-
-Key = tuple[Transport, int]  # where the packets go, and their SSRC
 
 
 class RtpReceiver:
@@ -58,7 +55,7 @@ class RtpReceiver:
         self._profiles = profiles
         self._name, self._labels, self._map = name, labels, payload_map
         self._reorder_wait_seconds, self._concealment = reorder_wait_seconds, concealment
-        self._idle_seconds, self._sink, self._counts, self._unix = idle_seconds, sink, counts, unix
+        self._idle_seconds, self._sink, self._counts = idle_seconds, sink, counts
         self._caps = caps or Caps()
         self._policy = policy
         self._unsealer = unsealer
@@ -71,6 +68,11 @@ class RtpReceiver:
         self._new_ssrcs = Budget(self._caps.new_ssrcs_per_second)
         self._packets = Budget(self._caps.packets_per_second)
         self._octets = Budget(self._caps.bytes_per_second)
+        self._reports = SenderReports(self._senders, counts, unix=unix, unsealer=unsealer)
+
+    def share_reports(self, receivers: Sequence[RtpReceiver]) -> None:
+        """Of `receivers`, this one among them, whichever hears a sender is given what RTCP says of it."""
+        self._reports.others = [each._reports for each in receivers if each is not self]
 
     @property
     def senders(self) -> int:
@@ -90,21 +92,21 @@ class RtpReceiver:
             return
         kind = kind_of(datagram)
         if kind is DatagramKind.RTCP:
-            self._counts["rtcp_packets"] += 1
-            self._hear_rtcp(datagram, local)
+            self._reports.hear(datagram, local)
             return
         if kind is not DatagramKind.RTP:
             self._counts[f"{kind.value}_packets"] += 1
             return
         try:
-            packet = parse(datagram)
+            header_alone = cut or self._unsealer is not None
+            packet = parse_header(datagram, cut=cut) if header_alone else parse(datagram)
+            self._place(packet, datagram, peer, local, now, cut=cut)
         except InvalidPacketError as invalid:
             self._counts[f"invalid_{invalid.reason.value}_packets"] += 1
-            return
-        self._place(packet, datagram, peer, local, now, cut=cut)
 
     def tick(self, now: float) -> None:
-        """Give up gaps whose wait has ended."""
+        """Give up gaps whose wait has ended, and take what reached another worker."""
+        self._reports.take_offered()
         for key, sender in list(self._gapped.items()):
             due = sender.session.next_due_seconds
             if due is not None and due <= now:
@@ -122,9 +124,8 @@ class RtpReceiver:
     def sweep(self, now: float) -> None:
         """Notice silence, forget what was never proven, end what is idle."""
         for key, sender in list(self._unproven.items()):
-            if now - sender.last_seconds < PROOF_SECONDS:
-                break  # oldest first
-            self._forget_unproven(key)
+            if now - sender.last_seconds >= PROOF_SECONDS:
+                self._forget_unproven(key)
         for key, sender in list(self._senders.items()):
             if sender.laned:
                 continue
@@ -222,70 +223,49 @@ class RtpReceiver:
         sender.last_seconds = now
         self._pass_on(sender, sender.session.push(packet, now), now, local=local)
 
-    def _hear_rtcp(self, datagram: memoryview | bytes, local: Transport) -> None:
-        if self._unsealer is not None:
-            try:
-                datagram = self._unsealer.unseal_control(bytes(datagram))
-            except SealError:
-                self._counts["rtcp_undecryptable_packets"] += 1  # no number of it is believed
-                return
-        try:
-            reports = parse_compound(datagram)
-        except RtcpError:
-            self._counts["invalid_rtcp_packets"] += 1
-            return
-        for report in reports:
-            sender = self._senders.get((local, report.ssrc)) or self._sender_of(report.ssrc)
-            if sender is None or not sender.session.clock_rate_hz:
-                continue
-            if not isinstance(report, SenderReport):
-                sender.session.hear_remote(report)
-            else:
-                sane = sender.wall.heard(report, sender.session.clock_rate_hz, self._unix())
-                self._counts["sender_reports" if sane else "insane_sender_reports"] += 1
-
-    def _sender_of(self, ssrc: int) -> Sender | None:
-        """RTCP of its own port, or of the way back, names the stream by its SSRC alone; None where two share it."""
-        found = [sender for (_, other), sender in self._senders.items() if other == ssrc]
-        return found[0] if len(found) == 1 else None
-
     def _place(
-        self,
-        packet: Packet,
-        datagram: memoryview | bytes,
-        peer: Transport,
-        local: Transport,
-        now: float,
-        *,
-        cut: bool,
+        self, packet: Packet, datagram: memoryview | bytes, peer: Transport, local: Transport, now: float, *, cut: bool
     ) -> None:
         key = local, packet.ssrc
         sender = self._senders.get(key)
-        if sender is None:
-            if self._learned is not None and peer != self._learned:
-                self._counts["source_rejected_packets"] += 1
-                return
-            if not self._admit(now):
-                return
-        elif peer != sender.peer and not self._moves(key, sender, packet, peer, now):
+        if self._learned is not None and peer != self._learned and (sender is None or sender.peer != self._learned):
+            self._counts["source_rejected_packets"] += 1
+            return
+        if sender is None and not self._admit(now):
             return
         unreadable = CUT if cut else None
         if self._unsealer is not None and not cut:
-            try:
-                packet = parse(self._unsealer.unseal(bytes(datagram), packet.ssrc))
-            except (SealError, InvalidPacketError):
-                self._counts["srtp_auth_failed_packets"] += 1
-                unreadable = ENCRYPTED
-            if sender is not None and sender.unreadable is not unreadable:
-                if unreadable is not None:
-                    return  # a forger beside an authenticated sender
+            packet, unreadable = self._unseal(self._unsealer, packet, bytes(datagram), unknown=sender is None)
+        # only now anything is done to a sender: what does not open could be anyone's
+        if sender is not None:
+            if unreadable is None and sender.unreadable is ENCRYPTED:
                 self._end(key, sender, "its packets can be read now")
-        sender = self._senders.get(key)
+                sender = None
+            elif unreadable is ENCRYPTED and sender.unreadable is None:
+                return  # a forger beside an authenticated sender
+            elif peer != sender.peer and not self._moves(sender, packet, peer, now, unreadable=unreadable):
+                return
+            elif unreadable is CUT and sender.unreadable is None:
+                self._cut_off(key, sender)
         if sender is None:
             sender = self._new_sender(key, peer, now, unreadable=unreadable)
         self._push(sender, packet, len(datagram), now, local)
         if sender.session.next_due_seconds is not None:
             self._gapped[key] = sender
+
+    def _unseal(
+        self, unsealer: Unsealer, packet: Packet, datagram: bytes, *, unknown: bool
+    ) -> tuple[Packet, Unreadable | None]:
+        """The packet opened, or as it was and why it cannot be read. Raises InvalidPacketError."""
+        try:
+            return parse(unsealer.unseal(datagram, packet.ssrc)), None
+        except SealError:
+            self._counts["srtp_auth_failed_packets"] += 1
+            return packet, ENCRYPTED
+        except InvalidPacketError:
+            if unknown:
+                unsealer.forget(packet.ssrc)
+            raise
 
     def _admit(self, now: float) -> bool:
         """Room for another SSRC; the oldest without proof makes place."""
@@ -303,12 +283,7 @@ class RtpReceiver:
         sender = Sender(
             ssrc=key[1],
             peer=peer,
-            session=RtpSession(
-                payload_map=_EVERYTHING_UNKNOWN if unreadable else self._map,
-                reorder_wait_seconds=self._reorder_wait_seconds,
-                concealment=self._concealment,
-                profiles=self._profiles,
-            ),
+            session=self._new_session(unreadable),
             first_seconds=now,
             last_seconds=now,
             packets=Budget(self._caps.source_packets_per_second),
@@ -318,7 +293,25 @@ class RtpReceiver:
         self._senders[key] = self._unproven[key] = sender
         return sender
 
-    def _moves(self, key: Key, sender: Sender, packet: Packet, peer: Transport, now: float) -> bool:
+    def _new_session(self, unreadable: Unreadable | None) -> RtpSession:
+        return RtpSession(
+            payload_map=_EVERYTHING_UNKNOWN if unreadable else self._map,
+            reorder_wait_seconds=self._reorder_wait_seconds,
+            concealment=self._concealment,
+            profiles=self._profiles,
+        )
+
+    def _cut_off(self, key: Key, sender: Sender) -> None:
+        """From its first cut packet on a sender is only counted: what the rest of a payload decodes to was not said."""
+        sender.session, sender.unreadable = self._new_session(CUT), CUT
+        if sender.stream is not None:
+            sender.stream.become_unreadable(sender.session, CUT)
+        else:
+            self._unproven[key] = sender
+
+    def _moves(
+        self, sender: Sender, packet: Packet, peer: Transport, now: float, *, unreadable: Unreadable | None
+    ) -> bool:
         """A known SSRC from another address: a collision while the first speaks, else what the policy says."""
         silent_seconds = now - sender.last_seconds
         if silent_seconds <= COLLISION_PACKETS * sender.interval_seconds or not sender.session.established:
@@ -328,7 +321,8 @@ class RtpReceiver:
                 sender.stream.event(EventKind.SSRC_COLLISION, f"{peer} uses the SSRC of {sender.peer}; not heard")
             return False
         step = difference16(packet.sequence_number, sender.session.newest_number)
-        if not may_move(self._policy, silent_seconds=silent_seconds, number_step=step):
+        unproven = self._unsealer is not None and unreadable is not None
+        if unproven or not may_move(self._policy, silent_seconds=silent_seconds, number_step=step):
             self._counts["source_rejected_packets"] += 1
             return False
         if sender.stream is not None:
@@ -354,7 +348,7 @@ class RtpReceiver:
         sender.held += blocks
         if sender.session.established and local is not None:
             self._unproven.pop((local, sender.ssrc), None)
-            if self._policy is AddressPolicy.LEARN_ONCE and self._learned is None:
+            if self._policy is AddressPolicy.LEARN_ONCE and self._learned is None and sender.unreadable is None:
                 self._learned = sender.peer
             self._settle(sender, local, now)
 
@@ -363,19 +357,15 @@ class RtpReceiver:
         rivals = [
             other
             for (at, _), other in self._senders.items()
-            if other.stream is not None and at == local and other.peer == sender.peer
+            if other.stream is not None
+            and at == local
+            and other.peer == sender.peer
+            and other.unreadable is sender.unreadable
         ]
-        silent = [other for other in rivals if other.last_seconds < sender.first_seconds]
-        if len(rivals) > 1 or any(other.session.quiet for other in silent):
-            # a trunk of calls on one port: only a sequence that goes on tells who followed whom
-            silent = [other for other in silent if other.goes_on_as(sender)]
-        if not silent:
+        predecessor = predecessor_of(sender, rivals)
+        if predecessor is None:
             self._open_own(sender, now)
-            return
-        predecessor = max(silent, key=lambda other: other.last_seconds)
-        wait_seconds = max(SUCCESSION_SECONDS, SUCCESSION_PACKETS * predecessor.interval_seconds)
-        wait_seconds += min(predecessor.session.lead_seconds, LONGEST_BURST_SECONDS)
-        if now - predecessor.last_seconds >= wait_seconds:
+        elif has_fallen_silent(predecessor, now):
             self._succeed(sender, predecessor, local, now)
 
     def _succeed(self, sender: Sender, predecessor: Sender, local: Transport, now: float) -> None:
@@ -385,6 +375,7 @@ class RtpReceiver:
             stream.pass_on(predecessor.session.tick(due), now)
         del self._senders[local, predecessor.ssrc]
         self._gapped.pop((local, predecessor.ssrc), None)
+        self._forget_seal(predecessor)
         stream.adopt(sender.session, f"SSRC {predecessor.ssrc:08x} went on as {sender.ssrc:08x}")
         sender.stream = stream
         self._play_held(sender, now)
@@ -418,14 +409,18 @@ class RtpReceiver:
         sender = self._unproven.pop(key)
         self._senders.pop(key, None)
         self._gapped.pop(key, None)
+        self._forget_seal(sender)
         self._counts["probation_dropped_packets"] += sender.session.probation_packets
+
+    def _forget_seal(self, sender: Sender) -> None:
+        if self._unsealer is not None and sender.unreadable is None:  # one that cannot be read has none
+            self._unsealer.forget(sender.ssrc)
 
     def _end(self, key: Key, sender: Sender, detail: str) -> None:
         if sender.stream is not None:
             sender.stream.close(detail)
             self._ids.discard(sender.stream.description.source_id)
-            if self._unsealer is not None:
-                self._unsealer.forget(sender.ssrc)
+            self._forget_seal(sender)
         self._senders.pop(key, None)
         self._gapped.pop(key, None)
         if sender.stream is None and self._unproven.get(key) is sender:

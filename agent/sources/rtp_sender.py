@@ -12,9 +12,12 @@ from livemos.agent.rtp.ingest import PacketRun
 from livemos.agent.rtp.session import RtpSession
 from livemos.agent.rtp.wall_clock import WallClock
 from livemos.agent.rtp.wraparound import difference16
-from livemos.agent.sources.rtp_stream import RtpStream, Unreadable
+from livemos.agent.sources.rtp_stream import LONGEST_BURST_SECONDS, RtpStream, Unreadable
 
+SUCCESSION_PACKETS, SUCCESSION_SECONDS = 3, 0.06  # silence of an SSRC before another one is its new generation
 SUCCESSION_NUMBERS = 64  # how far behind it the sequence may go on, when several could have gone on
+
+Key = tuple[Transport, int]  # where the packets go, and their SSRC
 
 
 @dataclass(slots=True)
@@ -59,3 +62,19 @@ class Sender:
             begin = end
         self.last_seconds = run.arrivals[-1]
         return self.session.push_run(run)
+
+
+def predecessor_of(sender: Sender, rivals: list[Sender]) -> Sender | None:
+    """Of the streams of one address the one that fell silent before `sender` began, if it may go on as `sender`."""
+    silent = [other for other in rivals if other.last_seconds < sender.first_seconds]
+    if len(rivals) > 1 or any(other.session.quiet for other in silent):
+        # a trunk of calls on one port: only a sequence that goes on tells who followed whom
+        silent = [other for other in silent if other.goes_on_as(sender)]
+    return max(silent, key=lambda other: other.last_seconds, default=None)
+
+
+def has_fallen_silent(sender: Sender, now: float) -> bool:
+    """Long enough for another SSRC to be its new generation; what came in a burst has to run out first."""
+    wait_seconds = max(SUCCESSION_SECONDS, SUCCESSION_PACKETS * sender.interval_seconds)
+    wait_seconds += min(sender.session.lead_seconds, LONGEST_BURST_SECONDS)
+    return now - sender.last_seconds >= wait_seconds

@@ -134,12 +134,23 @@ class RtpStream:
 
     def adopt(self, session: RtpSession, detail: str) -> None:
         """The sender goes on under another SSRC: counts add up, nothing is lost across the seam."""
+        self._go_on_with(session)
+        self._counts["ssrc_changes"] += 1
+        self.event(EventKind.SSRC_CHANGED, detail)
+
+    def become_unreadable(self, session: RtpSession, why: Unreadable) -> None:
+        """What comes from here on `session` counts, and nobody hears."""
+        self._go_on_with(session)
+        self._unreadable = why
+        for voice in self._voices:
+            if voice.writer is not None:
+                voice.writer.event(why.kind, why.detail)
+
+    def _go_on_with(self, session: RtpSession) -> None:
         self.pass_on(self._session.tick(float("inf")), self._last_packet_seconds)
         for voice in self._voices:
             voice.earlier = voice.statistics(self._session)
         self._session = session
-        self._counts["ssrc_changes"] += 1
-        self.event(EventKind.SSRC_CHANGED, detail)
 
     def event(self, kind: EventKind, detail: str) -> None:
         """Publish an event once the stream is open; before, nobody knows of it. Of capture losses one a second."""
@@ -215,6 +226,7 @@ class RtpStream:
     def _pass_on(self, voice: _Voice, blocks: list[AudioBlock], now: float) -> None:
         if voice.writer is None and not self._open(voice, now):
             self._counts["refused_packets"] += 1
+            self._session.take_events(voice.index)  # nobody is there to be told, perhaps for hours
             return
         writer = voice.writer
         assert writer is not None

@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from livemos.agent.errors import PacketError
-from livemos.agent.rtp.packet import DatagramKind, InvalidPacketError, Packet, Rejection, build, kind_of, parse
+from livemos.agent.rtp.packet import (
+    DatagramKind,
+    InvalidPacketError,
+    Packet,
+    Rejection,
+    build,
+    kind_of,
+    parse,
+    parse_header,
+)
 
 HEADER = bytes.fromhex("80 60 12 34 00 00 00 a0 de ad be ef")
 
@@ -47,6 +56,23 @@ def test_a_malformed_datagram_is_refused_with_its_reason(datagram: bytes, reason
         parse(datagram)
     assert refused.value.reason is reason
     assert isinstance(refused.value, PacketError)
+
+
+def test_the_header_of_a_sealed_packet_is_checked_and_its_padding_is_not() -> None:
+    """What lies behind the header is sealed; contributing sources and extension are not."""
+    sealed = bytes([0xB1]) + HEADER[1:] + bytes(4) + bytes.fromhex("be de 00 01 10 2a 00 00") + b"abc\xff"
+    header = parse_header(sealed)
+    assert (header.sequence_number, header.timestamp, header.ssrc) == (0x1234, 160, 0xDEADBEEF)
+    assert (header.payload_type, header.payload) == (96, b"")
+    for datagram, reason in (
+        (HEADER[:11], Rejection.SHORT),
+        (HEADER, Rejection.EMPTY),
+        (b"\x40" + HEADER[1:] + b"x", Rejection.VERSION),
+        (sealed[:20], Rejection.EXTENSION),
+    ):
+        with pytest.raises(InvalidPacketError) as refused:
+            parse_header(datagram)
+        assert refused.value.reason is reason
 
 
 @pytest.mark.parametrize(

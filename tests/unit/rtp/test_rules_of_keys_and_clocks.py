@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import struct
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from rtp_traffic import Listener, Port, events, pcmu
 from livemos.agent.errors import SdpError
 from livemos.agent.reasons import Reason
 from livemos.agent.records import EventKind, StreamState
+from livemos.agent.rtp.addresses import AddressPolicy
 from livemos.agent.rtp.clock_drift import ClockDrift
 from livemos.agent.rtp.packet import build, parse
 from livemos.agent.rtp.rtcp import RemoteReport, SenderReport, parse_compound
@@ -59,13 +61,13 @@ def test_rule_24_the_description_is_read_and_its_key_stays_out_of_every_text() -
     assert base64.b64encode(MASTER[:20]).decode() not in str(refused.value)
 
 
-def sealed(suite: str, master: bytes, numbers: Iterable[int]) -> list[bytes]:
+def sealed(suite: str, master: bytes, numbers: Iterable[int], *, ssrc: int = 0x1234) -> list[bytes]:
     """Datagrams of a sender that is libsrtp itself."""
     srtp = pytest.importorskip("pylibsrtp")
     profile = getattr(srtp.Policy, SUITES[suite][0])
     policy = srtp.Policy(key=master, ssrc_type=srtp.Policy.SSRC_ANY_OUTBOUND, srtp_profile=profile)
     sender = srtp.Session(policy)
-    return [sender.protect(build(pcmu(number))) for number in numbers]
+    return [sender.protect(build(pcmu(number, ssrc=ssrc))) for number in numbers]
 
 
 @pytest.mark.parametrize("suite", SUITES)
@@ -173,6 +175,114 @@ def test_rule_24_of_the_keys_of_a_line_the_first_is_used_and_none_is_printed() -
         with pytest.raises(SdpError) as refused:
             parse_sdp(SDP.format(key=broken))
         assert first[:8] not in str(refused.value) and second[:8] not in str(refused.value)
+
+
+CM80 = "AES_CM_128_HMAC_SHA1_80"
+
+
+def keyed(**settings: Any) -> Port:
+    return Port(unsealer=Unsealer(SrtpKey(CM80, MASTER)), **settings)
+
+
+def forged(number: int, *, ssrc: int = 0x1234) -> bytes:
+    """With room for a tag that nobody made."""
+    return build(pcmu(number, ssrc=ssrc)) + bytes(10)
+
+
+def test_rule_24_padding_is_read_behind_the_seal() -> None:
+    """The last octet of a sealed datagram is of its tag: as a count of padding it refused three packets in ten."""
+    import pylibsrtp
+
+    sender = pylibsrtp.Session(pylibsrtp.Policy(key=MASTER, ssrc_type=pylibsrtp.Policy.SSRC_ANY_OUTBOUND))
+    port = keyed()
+    for number in range(200):
+        padded = bytearray(build(pcmu(number)) + b"\0\0\0\4")
+        padded[0] |= 0x20
+        port.send_bytes(sender.protect(bytes(padded)))
+    assert (port.only().statistics.received_packets, port.only().seconds) == (200, pytest.approx(4.0))
+    # a packet of padding alone keeps a way through a firewall open; it opens, and is no forgery
+    keepalive = bytearray(build(pcmu(200))[:12] + b"\0\0\0\4")
+    keepalive[0] |= 0x20
+    port.send_bytes(sender.protect(bytes(keepalive)))
+    assert (port.counts["invalid_empty_packets"], port.counts["srtp_auth_failed_packets"]) == (1, 0)
+    port.send_bytes(build(pcmu(201))[:12])
+    assert port.counts["invalid_empty_packets"] == 2
+
+
+def test_rule_24_what_opens_is_never_the_stream_of_what_does_not() -> None:
+    """A late join is `encrypted`; its next SSRC begins at 0, opens and has its score. And the other way round."""
+    late = sealed(CM80, MASTER, range(65_400, 65_700), ssrc=0xA)[200:]
+    fresh, foreign = (sealed(CM80, key, range(50), ssrc=0xB) for key in (MASTER, bytes(30)))
+    port = keyed()
+    for part in (late, fresh):
+        for datagram in part:
+            port.send_bytes(datagram)
+        port.wait(0.5)
+    assert [(stream.states[0], stream.seconds) for stream in port.streams] == [
+        ((StreamState.UNDESCRIBED, Reason.ENCRYPTED), 0),
+        ((StreamState.ACTIVE, None), pytest.approx(1.0)),
+    ]
+    port = keyed()
+    for part in (sealed(CM80, MASTER, range(50), ssrc=0xA), foreign):
+        for datagram in part:
+            port.send_bytes(datagram)
+        port.wait(0.5)
+    assert [stream.states[0] for stream in port.streams] == [
+        (StreamState.ACTIVE, None),
+        (StreamState.UNDESCRIBED, Reason.ENCRYPTED),
+    ]
+
+
+def test_rule_24_what_does_not_open_moves_nobody() -> None:
+    """One forged packet in a pause took a stream away from its sender, or the whole port with `learn_once`."""
+    stranger = ("203.0.113.9", 666)
+    port = keyed()
+    datagrams = sealed(CM80, MASTER, range(30))
+    for datagram in datagrams[:10]:
+        port.send_bytes(datagram)
+    port.wait(1.5)
+    port.send_bytes(forged(10), peer=stranger)
+    for datagram in datagrams[10:20]:
+        port.send_bytes(datagram)
+    port.wait(1.5)
+    for datagram in datagrams[20:]:
+        port.send_bytes(datagram, peer=stranger)  # now it is the sender itself
+    assert port.counts["srtp_auth_failed_packets"] == 1
+    assert (port.only().statistics.received_packets, port.only().seconds) == (30, pytest.approx(0.6))
+    assert len(events(port.only().events, EventKind.SOURCE_MOVED)) == 1
+    once = keyed(policy=AddressPolicy.LEARN_ONCE)
+    for number in range(2):
+        once.send_bytes(forged(number, ssrc=99), peer=stranger)
+    for number in range(2):
+        once.send_bytes(forged(number), peer=stranger)  # under the SSRC of the one to come
+    for datagram in datagrams:
+        once.send_bytes(datagram)
+    assert once.streams[-1].seconds == pytest.approx(0.6)
+    once.send_bytes(forged(2, ssrc=99), peer=stranger)
+    assert once.counts["source_rejected_packets"] == 1
+    # nothing of an unreadable stream proves where its sender is
+    closed = keyed()
+    for number in range(10):
+        closed.send_bytes(forged(number))
+    closed.wait(1.5)
+    closed.send_bytes(forged(10), peer=stranger)
+    assert events(closed.only().events, EventKind.SOURCE_MOVED) == []
+
+
+def test_rule_24_the_seal_of_an_earlier_generation_is_put_away() -> None:
+    """A trunk that changes its SSRC with each call would keep a session of libsrtp for each of them."""
+    unsealer = Unsealer(SrtpKey(CM80, MASTER))
+    port = Port(unsealer=unsealer)
+    for call in range(5):
+        for datagram in sealed(CM80, MASTER, range(20), ssrc=100 + call):
+            port.send_bytes(datagram)
+        port.wait(0.5)
+    assert (len(port.streams), port.counts["ssrc_changes"], unsealer.sessions) == (1, 4, 1)
+    port.send_bytes(sealed(CM80, MASTER, range(1), ssrc=7)[0])  # one packet proves nothing
+    port.wait(3)
+    assert unsealer.sessions == 1
+    port.wait(30)
+    assert unsealer.sessions == 0
 
 
 def test_rule_25_the_drift_of_a_sender_is_told_in_ppm_and_is_no_fault() -> None:

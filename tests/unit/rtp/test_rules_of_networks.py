@@ -22,12 +22,14 @@ from livemos.agent.clock import SystemClock
 from livemos.agent.errors import SourceError
 from livemos.agent.reasons import Reason
 from livemos.agent.records import EventKind, Mark, StreamState
-from livemos.agent.rtp.addresses import AddressPolicy, transport
+from livemos.agent.rtp.addresses import AddressPolicy, Transport, transport
 from livemos.agent.rtp.admission import Caps
 from livemos.agent.rtp.capture_file import CaptureReader
 from livemos.agent.rtp.decapsulate import LINK_ETHERNET, Decapsulator
 from livemos.agent.rtp.packet import build, parse
 from livemos.agent.sources.rtp import RtpSource
+
+PEER = transport("192.0.2.1", 5_000)
 
 
 def test_rule_19_a_sender_that_moves_is_followed_or_refused_by_policy() -> None:
@@ -86,6 +88,16 @@ def test_rule_20_datagrams_and_rates_beyond_their_caps_are_counted() -> None:
         port.send_bytes(build(pcmu(number)), every=0.001)
     assert port.counts["cap_source_rate_packets"] > 0
     assert port.only().statistics.lost_packets is not None
+
+
+def test_rule_20_a_stranger_that_goes_on_does_not_keep_the_others() -> None:
+    """It never has two packets in sequence; what began after it and fell silent is forgotten all the same."""
+    port = Port()
+    for number in range(100):
+        port.send(pcmu(2 * number, ssrc=1), pcmu(7 * number, ssrc=1_000 + number), every=0.05)
+    # the stranger, and who was heard in the last 2 s: 20 at ten a second, and one between two sweeps
+    assert port.receiver.senders <= 22
+    assert port.counts["probation_dropped_packets"] >= 78
 
 
 def test_rule_21_a_group_is_joined_on_a_named_interface_and_others_are_not_heard(recorder: Any) -> None:
@@ -244,3 +256,41 @@ def test_rule_23_cut_packets_give_numbers_and_no_score_and_a_cut_file_gives_what
     port = writer.replay(tmp_path / "torn.pcap", cut_bytes=50)
     assert port.counts["truncated_files"] == 1
     assert port.only().statistics.received_packets == 48
+
+
+def test_rule_23_from_its_first_cut_packet_on_a_stream_is_only_counted(tmp_path: Path) -> None:
+    """A snaplen of 128 keeps short packets whole: what a half packet decodes to would be scored beside them."""
+    writer = CaptureWriter()
+    sizes = [40] * 10 + [160] * 30 + [40] * 10
+    for number, size in enumerate(sizes):
+        writer.add(pcmu(number, sum(sizes[:number]), payload=b"\x20\xa0" * (size // 2)), 0.02 * number)
+    stream = writer.replay(tmp_path / "mixed.pcap", snaplen=128).only()
+    assert stream.seconds == pytest.approx(10 * 0.005)
+    assert stream.states == [(StreamState.ACTIVE, None), (StreamState.UNDESCRIBED, Reason.CUT)]
+    assert (stream.statistics.received_packets, stream.statistics.lost_packets) == (50, 0)
+    assert events(stream.events, EventKind.CAPTURE_LOSS) == [EventKind.CAPTURE_LOSS]
+
+
+@pytest.mark.parametrize(("cut_packets", "streams"), [(3, 2), (1, 1)])
+def test_rule_23_what_was_held_before_the_first_cut_packet_is_not_played(cut_packets: int, streams: int) -> None:
+    """A second SSRC, proven, and not yet known whose stream it is: with its cut packets it proves itself anew."""
+    port = Port()
+    port.send(*(pcmu(number) for number in range(10)), every=0.01)
+    port.send(pcmu(500, ssrc=2), pcmu(501, ssrc=2), every=0.001)
+    for number in range(502, 502 + cut_packets):
+        port.receiver.hear(build(pcmu(number, ssrc=2))[:60], PEER, Transport("", 5_004), port.now, cut=True)
+    port.wait(3)
+    assert [stream.seconds for stream in port.streams] == [pytest.approx(0.2), 0][:streams]
+    assert port.receiver.senders == streams
+
+
+def test_rule_23_a_cut_packet_is_counted_by_its_header_alone() -> None:
+    """Padding count, extension and payload lie where the capture kept nothing."""
+    port = Port()
+    for number in range(10):
+        header = bytearray(build(pcmu(number))[:12])
+        header[0] |= 0x30  # padding and extension
+        port.receiver.hear(bytes(header) + b"\xbe\xde\x00\x09", PEER, PEER, 0.02 * number, cut=True)
+    assert (port.only().statistics.received_packets, port.only().seconds) == (10, 0)
+    port.receiver.hear(build(pcmu(10))[:11], PEER, PEER, 0.2, cut=True)
+    assert port.counts["invalid_short_packets"] == 1

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import socket
+import struct
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +159,22 @@ def test_beyond_the_cap_the_newest_stream_is_refused_and_what_runs_goes_on(small
         assert source.statistics()["refused_packets"] == 2
 
 
+def test_a_stream_that_finds_no_room_keeps_nothing_of_what_happened_to_it() -> None:
+    """Refused for a night, a sender whose clock jumps would fill the memory with events for nobody."""
+    sink, counts = RecordingSink(room=0), Counter[str]()
+    session = RtpSession(payload_map=PayloadMap())
+    stream = RtpStream(source_id="desk/1", detail="", labels={}, session=session, sink=sink, counts=counts)
+    for number in range(500):
+        packet = parse(pcmu(number))
+        jumps = replace(packet, timestamp=(packet.timestamp + number % 2 * 80_000) % 2**32)
+        stream.hear(session.push(jumps, 0.02 * number), 0.02 * number)
+    assert session.take_events() == []
+    assert counts["refused_packets"] > 400
+    sink.room = 1
+    stream.hear(session.push(parse(pcmu(500)), 12.0), 12.0)
+    assert len(sink.streams) == 1 and len(sink.streams[0].events) <= 1
+
+
 def test_what_is_not_rtp_is_counted_by_its_kind(sink: Any) -> None:
     """RTCP, STUN and DTLS share the port; none of them is audio, none of them an error."""
     with listening(sink) as (source, send):
@@ -270,6 +288,19 @@ def test_workers_share_a_port_and_each_hears_whole_streams() -> None:
         sink.wait_for(lambda: len(sink.streams) == 12 and all(each.seconds() > 1.19 for each in sink.streams))
         heard = [port.counts["received_packets"] for port in source._ports]
     assert heard == [260, 260, 260]  # 240 packets and 20 reports each: SSRC modulo 3
+
+
+@pytest.mark.parametrize("reporter", [0x5000, 0x5001, 0x5002])
+def test_what_the_far_side_reports_finds_the_worker_of_its_sender(reporter: int) -> None:
+    """The kernel steers RTCP by who wrote it; whom it speaks of is heard by another worker, two times in three."""
+    sink = RecordingSink()
+    report = struct.pack("!BBHIIIIIII", 0x81, 201, 7, reporter, 0xABC, 64 << 24 | 5, 30, 80, 0, 0)
+    with listening(sink, receive_workers=3) as (_, send):
+        for number in range(3):
+            send(pcmu(number))
+        sink.wait_for(lambda: bool(sink.streams) and sink.streams[0].seconds() > 0.059)
+        send(report)
+        sink.wait_for(lambda: any(each.remote_lost_ratio == 0.25 for each in sink.streams[0].statistics))
 
 
 @pytest.mark.parametrize(
