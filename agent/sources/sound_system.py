@@ -163,6 +163,8 @@ def _sounddevice() -> ModuleType:
         raise DeviceError(
             "no microphone without the PortAudio library; install it (Debian: apt-get install libportaudio2)"
         ) from error
+    except Exception as error:  # its PortAudioError, a class that a failed import does not leave behind
+        raise DeviceError(f"PortAudio does not start ({error}); is the sound server running?") from error
     module: ModuleType = sounddevice
     return module
 

@@ -234,15 +234,23 @@ def test_a_portaudio_that_lists_nothing_is_a_device_error(monkeypatch: pytest.Mo
         PortAudio().devices()
 
 
-def test_without_portaudio_the_package_to_install_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The library is a system package that pip does not bring on Linux; importing it fails with OSError."""
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        (OSError("PortAudio library not found"), "apt-get install libportaudio2"),
+        (FailingPortAudio.PortAudioError("PaErrorCode -9999"), r"does not start .*-9999.*is the sound server running"),
+    ],
+    ids=["no library", "does not start"],
+)
+def test_without_portaudio_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch, failure: Exception, said: str) -> None:
+    """The library is a system package that pip does not bring on Linux; the import loads it, and starts it."""
 
     class Failing:
         def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
             if name == "sounddevice":
-                raise OSError("PortAudio library not found")
+                raise failure
 
     monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
     monkeypatch.setattr(sys, "meta_path", [Failing(), *sys.meta_path])
-    with pytest.raises(DeviceError, match="apt-get install libportaudio2"):
+    with pytest.raises(DeviceError, match=said):
         PortAudio().devices()
