@@ -11,7 +11,7 @@ from livemos.agent.codecs.base import Decoder, Encoder
 from livemos.agent.codecs.concealment import make_concealer
 from livemos.agent.codecs.encoding import Encoding
 from livemos.agent.codecs.g722 import G722Decoder, G722Encoder
-from livemos.agent.codecs.l16 import L16Decoder, L16Encoder
+from livemos.agent.codecs.l16 import L16Encoder, make_l16
 from livemos.agent.codecs.opus import OpusDecoder, OpusEncoder
 from livemos.agent.errors import CodecError
 
@@ -70,9 +70,7 @@ CODECS: dict[str, CodecSpec] = {
         sample_rate_hz=None,
         static_payload_type=None,  # 10 and 11 name one rate each: agent/rtp/payload_map.py
         channels=(1, 2),
-        make_decoder=lambda encoding, concealment: L16Decoder(
-            encoding.clock_rate_hz, encoding.channels, make_concealer(concealment, encoding.clock_rate_hz)
-        ),
+        make_decoder=make_l16,
         make_encoder=lambda encoding: L16Encoder(encoding.clock_rate_hz, encoding.channels),
     ),
     "opus": CodecSpec(

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from livemos.agent.errors import CodecError
 
+# a name is a token of RFC 8866 section 9: "AMR-WB+" is one
 _FORM = re.compile(
-    r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)/(?P<clock>[1-9][0-9]{0,6})(?:/(?P<channels>[1-9][0-9]?))?"
+    r"(?P<name>[A-Za-z0-9!#$%&'*+.^_`{|}~-]+)/(?P<clock>[1-9][0-9]{0,6})(?:/(?P<channels>[1-9][0-9]?))?"
     r"(?P<parameters>(?:;[a-z-]+=[A-Za-z0-9.,_-]+)*)"
 )
 

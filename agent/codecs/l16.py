@@ -1,4 +1,4 @@
-"""Linear 16-bit audio, RFC 3551 section 4.5.11: signed, network byte order, channels interleaved, any rate.
+"""Linear 16-bit audio, RFC 3551 section 4.5.11: signed, network byte order, channels interleaved, any usual rate.
 
 Two channels become one by their mean, which is livemos's one rule for stereo.
 """
@@ -8,10 +8,21 @@ from __future__ import annotations
 import numpy as np
 
 from livemos.agent.codecs.base import MemorylessPayload
-from livemos.agent.codecs.concealment import Concealer
+from livemos.agent.codecs.concealment import Concealer, make_concealer
+from livemos.agent.codecs.encoding import Encoding
 from livemos.agent.codecs.g711 import to_int16
 from livemos.agent.errors import CodecError
 from livemos.agent.records import Samples
+
+LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1_000, 384_000  # that agent/resample.py takes
+
+
+def make_l16(encoding: Encoding, concealment: str) -> L16Decoder:
+    """Raises CodecError for a rate that cannot be resampled: at the first packet it would be too late to say so."""
+    rate_hz = encoding.clock_rate_hz
+    if not LOWEST_RATE_HZ <= rate_hz <= HIGHEST_RATE_HZ:
+        raise CodecError(f"{encoding} cannot be decoded: L16 has {LOWEST_RATE_HZ:,} to {HIGHEST_RATE_HZ:,} Hz")
+    return L16Decoder(rate_hz, encoding.channels, make_concealer(concealment, rate_hz))
 
 
 class L16Decoder(MemorylessPayload):

@@ -11,7 +11,7 @@ from livemos.agent.rtp.seal import SUITES, SrtpKey
 
 _PLAIN, _SEALED = ("RTP/AVP", "RTP/AVPF"), ("RTP/SAVP", "RTP/SAVPF")
 _DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
-_IGNORED_ENCODINGS = ("ulpfec", "rtx")  # listed beside the audio codecs, carrying no audio of their own
+_WITHOUT_DECODER = ("cn", "telephone-event", "red")  # known all the same: agent/rtp/payload_map.py
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,15 +165,16 @@ def _parameters(encoding: str, parameters: str) -> str:
 
 
 def _supported(text: str, where: str) -> bool:
-    """False for encodings without a codec here: a bridge may offer them without sending them."""
+    """False for encodings without a codec here, whatever stands behind their name: a bridge offers many, sends one."""
+    name = text.partition("/")[0].strip().lower()
+    if name not in CODECS and name not in _WITHOUT_DECODER:
+        return False
     try:
         encoding = Encoding.parse(text)
     except CodecError as error:
         raise SdpError(f"{where}: {error}") from error
-    if encoding.key in ("cn", "telephone-event", "red"):
+    if name in _WITHOUT_DECODER:
         return True
-    if encoding.key in _IGNORED_ENCODINGS:
-        return False
     try:
         make_decoder(encoding)  # also its parameters may be beyond it
     except CodecError:

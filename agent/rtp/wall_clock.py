@@ -5,7 +5,7 @@ from __future__ import annotations
 from livemos.agent.rtp.rtcp import SenderReport
 from livemos.agent.rtp.wraparound import difference32
 
-NTP_TO_UNIX_SECONDS = 2_208_988_800
+NTP_TO_UNIX_SECONDS, NTP_ERA_SECONDS = 2_208_988_800, 2**32
 FARTHEST_SECONDS = 24 * 3_600.0  # from the local clock
 SLOPE_TOLERANCE_RATIO = 0.01
 
@@ -20,6 +20,8 @@ class WallClock:
     def heard(self, report: SenderReport, clock_rate_hz: int, local_unix_seconds: float) -> bool:
         """True when the report was taken."""
         wall = report.ntp_seconds - NTP_TO_UNIX_SECONDS + report.ntp_fraction
+        # 32 bits of seconds end in February 2036: the era is the one nearest to our own clock
+        wall += NTP_ERA_SECONDS * round((local_unix_seconds - wall) / NTP_ERA_SECONDS)
         sane = abs(wall - local_unix_seconds) <= FARTHEST_SECONDS
         if sane and self._last is not None:
             last_wall, last_timestamp = self._last

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import struct
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -323,3 +324,16 @@ def test_rule_25_only_a_sane_sender_report_sets_the_wall_clock() -> None:
     assert parse_compound(signed) == [
         RemoteReport(reporter=9, ssrc=1, fraction_lost_ratio=0.25, cumulative_lost=-1, jitter_ticks=268_435_456)
     ]
+
+
+def test_rule_25_sender_reports_go_on_behind_the_end_of_ntps_32_bits() -> None:
+    """On 7 February 2036, 06:28:16 UTC, the seconds begin again at 0."""
+    last_unix = 2**32 - 1 - NTP_TO_UNIX_SECONDS
+    clock = WallClock()
+    for later in (0, 5, 10):
+        seconds = (2**32 - 4 + later) % 2**32
+        report = SenderReport(ssrc=1, ntp_seconds=seconds, ntp_fraction=0.5, rtp_timestamp=8_000 * later, packets=1)
+        assert clock.heard(report, 8_000, last_unix + later + 0.1)
+    assert clock.unix_seconds(80_000, 8_000) == last_unix - 3 + 10 + 0.5
+    # a sender that has no clock counts from 1900, which is no era but the first
+    assert not WallClock().heard(replace(report, ntp_seconds=1_000), 8_000, 1_700_000_000.0)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from livemos.agent.codecs import make_decoder
 from livemos.agent.errors import CodecError, SdpError
+from livemos.agent.resample import StreamResampler
 from livemos.agent.rtp.payload_map import PayloadMap, Role
 from livemos.agent.rtp.sdp import parse_sdp
 
@@ -65,6 +67,7 @@ def test_the_audio_section_of_a_bridge_is_found_and_its_lines_win() -> None:
         (FFMPEG.replace("c=IN IP4 127.0.0.1", "a=x"), 'no "c=IN IP4'),
         (FFMPEG.replace("a=rtpmap:97 opus/48000/2", ""), "payload type 97 has no"),
         (FFMPEG.replace("opus/48000/2", "opus"), "NAME/CLOCK"),
+        (FFMPEG.replace("opus/48000/2", "opus /48000"), "NAME/CLOCK"),
         (FFMPEG + "a=ptime:never\n", "ptime:never"),
         (FFMPEG + "a=ptime:0\n", "cannot be"),
     ],
@@ -94,9 +97,36 @@ def test_format_parameters_that_decide_how_a_payload_is_read_come_along() -> Non
     assert 100 not in parse_sdp(offered.replace("max-red=0", "interleaving=4")).payload_types
 
 
+@pytest.mark.parametrize("offered", ["AMR-WB+/72000", "VND.X/8000/stereo", "~!#/16000", "x-new", "MPA/90000000"])
+def test_an_offer_of_a_codec_that_is_not_known_does_not_cost_the_others(offered: str) -> None:
+    """Any token may name an encoding (RFC 8866 section 6.6), what stands behind it is that encoding's own affair."""
+    described = BRIDGE.replace("EVS/16000", offered)
+    assert parse_sdp(described).payload_types == {111: "opus/48000/2", 101: "telephone-event/8000", 118: "CN/8000"}
+
+
+@pytest.mark.parametrize("rate_hz", [1_000, 384_000])
+def test_a_rate_that_is_taken_at_start_can_be_played(rate_hz: int) -> None:
+    """The limits of the L16 decoder are those of the resampler behind it."""
+    samples = make_decoder(f"L16/{rate_hz}").decode(bytes(2 * rate_hz // 50))
+    resampler = StreamResampler(rate_hz)
+    heard = len(resampler.push(samples)) + len(resampler.flush())
+    assert heard == 320
+    beyond = rate_hz - 1 if rate_hz == 1_000 else rate_hz + 1
+    for refused in (lambda: make_decoder(f"L16/{beyond}"), lambda: StreamResampler(beyond)):
+        with pytest.raises((CodecError, ValueError), match="1,000"):
+            refused()
+
+
 @pytest.mark.parametrize(
     ("number", "encoding", "part"),
-    [(72, "opus/48000/2", "payload type 72"), (128, "PCMU/8000", "128"), (96, "SILK/16000", "no codec")],
+    [
+        (72, "opus/48000/2", "payload type 72"),
+        (128, "PCMU/8000", "128"),
+        (96, "SILK/16000", "no codec"),
+        (96, "AMR-WB+/72000", "no codec"),
+        (96, "L16/800", "1,000 to 384,000 Hz"),
+        (96, "L16/400000", "1,000 to 384,000 Hz"),
+    ],
 )
 def test_a_configured_number_that_cannot_be_is_refused(number: int, encoding: str, part: str) -> None:
     """72 to 76 are RTCP on the same port (RFC 5761); an unknown codec would wait in vain."""
