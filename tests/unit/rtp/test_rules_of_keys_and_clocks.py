@@ -18,6 +18,7 @@ from rtp_traffic import Listener, Port, events, pcmu
 from livemos.agent.errors import SdpError
 from livemos.agent.reasons import Reason
 from livemos.agent.records import EventKind, StreamState
+from livemos.agent.rtp import seal
 from livemos.agent.rtp.addresses import AddressPolicy
 from livemos.agent.rtp.clock_drift import ClockDrift
 from livemos.agent.rtp.packet import build, parse
@@ -163,6 +164,21 @@ def test_rule_24_a_held_call_opens_again_behind_the_wrap() -> None:
     for datagram in sealed("AES_CM_128_HMAC_SHA1_80", MASTER, range(10, 20)):
         port.send_bytes(datagram)
     assert port.streams[-1].seconds == pytest.approx(0.2)
+
+
+def test_rule_24_of_the_senders_that_left_the_last_ones_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A counter for every SSRC there ever was would fill the memory of a listener that runs for a year."""
+    monkeypatch.setattr(seal, "REMEMBERED_SENDERS", 2)
+    unsealer = Unsealer(SrtpKey("AES_CM_128_HMAC_SHA1_80", MASTER))
+    calls = [sealed("AES_CM_128_HMAC_SHA1_80", MASTER, range(65_530, 65_550), ssrc=ssrc) for ssrc in (1, 2, 3)]
+    for ssrc, datagrams in enumerate(calls, start=1):
+        for datagram in datagrams[:10]:
+            unsealer.unseal(datagram, ssrc)
+        unsealer.forget(ssrc)
+    for ssrc in (2, 3):
+        assert parse(unsealer.unseal(calls[ssrc - 1][10], ssrc)).sequence_number == 4
+    with pytest.raises(SealError):
+        unsealer.unseal(calls[0][10], 1)
 
 
 def test_rule_24_of_the_keys_of_a_line_the_first_is_used_and_none_is_printed() -> None:

@@ -50,6 +50,16 @@ def test_rule_19_a_sender_that_moves_is_followed_or_refused_by_policy() -> None:
     assert far.counts["source_rejected_packets"] == 10
 
 
+def test_rule_19_nobody_is_heard_beside_the_sender_that_was_learned() -> None:
+    """Neither a newcomer nor one that had sent its first packet already."""
+    port = Port(policy=AddressPolicy.LEARN_ONCE)
+    port.send(pcmu(1, ssrc=2), peer=("192.0.2.2", 5_000))
+    port.send(*(pcmu(number) for number in range(10)))
+    for ssrc in (2, 3):
+        port.send(*(pcmu(number, ssrc=ssrc) for number in range(2, 6)), peer=("192.0.2.2", 5_000))
+    assert (port.only().seconds, port.counts["source_rejected_packets"]) == (pytest.approx(0.2), 8)
+
+
 def test_rule_19_a_mapped_address_is_the_same_sender() -> None:
     """A socket for both families writes IPv4 senders as ::ffff:a.b.c.d; the scope of a link stays."""
     assert transport("::ffff:192.0.2.1", 5) == transport("192.0.2.1", 5)
