@@ -11,6 +11,7 @@ import base64
 import binascii
 import contextlib
 import importlib
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -30,6 +31,7 @@ _STEP = 0x7000  # libsrtp follows an index that grows by less than 2**15 at once
 REPLAY_WINDOW_PACKETS = 1_024
 REMEMBERED_SENDERS = 4_096  # whose roll-over counter outlives their session
 
+_Place = tuple[Hashable, int]  # where the packets go, and their SSRC
 _Kept = TypeVar("_Kept")
 
 
@@ -73,7 +75,10 @@ class _Opened:
 
 
 class Unsealer:
-    """One key for all SSRCs of a port, with replay window and roll-over counter for each SSRC."""
+    """One key for all SSRCs of a port, with replay window and roll-over counter for each SSRC.
+
+    at: where the packets go, when they are seen on the way to more than one address: a relay hands them on as they are.
+    """
 
     def __init__(self, key: SrtpKey) -> None:
         """Raises MissingExtraError where pylibsrtp is not installed."""
@@ -82,53 +87,57 @@ class Unsealer:
         except ImportError:
             raise MissingExtraError("run", "srtp", "pylibsrtp") from None
         self._key = key
-        self._opened: dict[int, _Opened] = {}
-        self._indices: dict[int, int] = {}  # of those forgotten, the last one last
-        self._control: dict[int, Any] = {}  # of RTCP, which has an index of its own
+        self._opened: dict[_Place, _Opened] = {}
+        self._indices: dict[_Place, int] = {}  # of those forgotten, the last one last
+        self._control: dict[_Place, Any] = {}  # of RTCP, which has an index of its own
 
     @property
     def sessions(self) -> int:
         """Senders that are held open."""
         return len(self._opened)
 
-    def unseal(self, datagram: bytes, ssrc: int) -> bytes:
+    def unseal(self, datagram: bytes, ssrc: int, at: Hashable = None) -> bytes:
         """The plain RTP datagram. Raises SealError; a failed packet changes no state."""
         number = int.from_bytes(datagram[2:4])
-        opened = self._opened.get(ssrc)
+        opened = self._opened.get((at, ssrc))
         try:
             sealed = self._without_mki(datagram, _TAG_BYTES.get(self._key.suite, 0))
             if opened is None:
-                return self._unseal_first(sealed, ssrc, number)
+                return self._unseal_first(sealed, ssrc, number, at)
             plain: bytes = opened.session.unprotect(sealed)
         except (self._srtp.Error, ValueError) as error:
             raise SealError(f"not authenticated: {error}") from error
         opened.index = max(opened.index, extend16(number, opened.index))
         return plain
 
-    def _unseal_first(self, sealed: bytes, ssrc: int, number: int) -> bytes:
+    def _unseal_first(self, sealed: bytes, ssrc: int, number: int, at: Hashable) -> bytes:
         """With the roll-over counter at which the sender was left, or the key's where it began anew."""
         rocs = [self._key.roc]
-        if (last := self._indices.get(ssrc)) is not None and (index := extend16(number, last)) >= 0:
+        if (last := self._indices.get((at, ssrc))) is not None and (index := extend16(number, last)) >= 0:
             rocs = list(dict.fromkeys([index >> 16, *rocs]))
         for roc in rocs:
             session = self._session(ssrc, number, roc)
             with contextlib.suppress(self._srtp.Error):
                 plain: bytes = session.unprotect(sealed)
-                self._opened[ssrc] = _Opened(session, (roc << 16) + number)
+                self._opened[at, ssrc] = _Opened(session, (roc << 16) + number)
                 return plain
         raise SealError(f"not authenticated with roll-over counter {' or '.join(map(str, rocs))}")
 
-    def unseal_control(self, datagram: bytes) -> bytes:
+    def unseal_control(self, datagram: bytes, at: Hashable = None) -> bytes:
         """The plain compound RTCP packet. Raises SealError; the far side's reports have another key (RFC 4568, 6.1)."""
         ssrc = int.from_bytes(datagram[4:8])
-        session = self._control.get(ssrc) or self._srtp.Session(self._policy(self._srtp.Policy.SSRC_SPECIFIC, ssrc))
+        session = self._control.get((at, ssrc)) or self._srtp.Session(
+            self._policy(self._srtp.Policy.SSRC_SPECIFIC, ssrc)
+        )
         tag_bytes = _CONTROL_TAG_BYTES if self._key.suite in _TAG_BYTES else 0
         try:
             plain: bytes = session.unprotect_rtcp(self._without_mki(datagram, tag_bytes))
         except (self._srtp.Error, ValueError) as error:
             raise SealError(f"RTCP not authenticated: {error}") from error
-        if ssrc not in self._control:
-            _keep(self._control, ssrc, session)  # its packets bear their index: one that is left out costs nothing
+        if (at, ssrc) not in self._control:
+            _keep(
+                self._control, (at, ssrc), session
+            )  # its packets bear their index: one that is left out costs nothing
         return plain
 
     def _without_mki(self, datagram: bytes, tag_bytes: int) -> bytes:
@@ -141,12 +150,12 @@ class Unsealer:
             raise ValueError("its MKI names another key")
         return datagram[: end - len(mki)] + datagram[end:]
 
-    def forget(self, ssrc: int) -> None:
+    def forget(self, ssrc: int, at: Hashable = None) -> None:
         """The stream has ended; a call that was held goes on with the same roll-over counter."""
-        opened = self._opened.pop(ssrc, None)
+        opened = self._opened.pop((at, ssrc), None)
         if opened is not None:
-            _keep(self._indices, ssrc, opened.index)
-        self._control.pop(ssrc, None)
+            _keep(self._indices, (at, ssrc), opened.index)
+        self._control.pop((at, ssrc), None)
 
     def _session(self, ssrc: int, first_number: int, roc: int) -> Any:
         session = self._srtp.Session(self._policy(self._srtp.Policy.SSRC_SPECIFIC, ssrc))
@@ -166,10 +175,10 @@ class Unsealer:
         return policy
 
 
-def _keep(kept: dict[int, _Kept], ssrc: int, value: _Kept) -> None:
-    """Under its SSRC, the newest last; the oldest makes place."""
-    kept.pop(ssrc, None)
-    kept[ssrc] = value
+def _keep(kept: dict[_Place, _Kept], place: _Place, value: _Kept) -> None:
+    """The newest last; the oldest makes room."""
+    kept.pop(place, None)
+    kept[place] = value
     if len(kept) > REMEMBERED_SENDERS:
         del kept[next(iter(kept))]
 

@@ -235,7 +235,7 @@ class RtpReceiver:
             return
         unreadable = CUT if cut else None
         if self._unsealer is not None and not cut:
-            packet, unreadable = self._unseal(self._unsealer, packet, bytes(datagram), unknown=sender is None)
+            packet, unreadable = self._unseal(self._unsealer, packet, bytes(datagram), local, unknown=sender is None)
         # only now anything is done to a sender: what does not open could be anyone's
         if sender is not None:
             if unreadable is None and sender.unreadable is ENCRYPTED:
@@ -254,17 +254,17 @@ class RtpReceiver:
             self._gapped[key] = sender
 
     def _unseal(
-        self, unsealer: Unsealer, packet: Packet, datagram: bytes, *, unknown: bool
+        self, unsealer: Unsealer, packet: Packet, datagram: bytes, local: Transport, *, unknown: bool
     ) -> tuple[Packet, Unreadable | None]:
         """The packet opened, or as it was and why it cannot be read. Raises InvalidPacketError."""
         try:
-            return parse(unsealer.unseal(datagram, packet.ssrc)), None
+            return parse(unsealer.unseal(datagram, packet.ssrc, local)), None
         except SealError:
             self._counts["srtp_auth_failed_packets"] += 1
             return packet, ENCRYPTED
         except InvalidPacketError:
             if unknown:
-                unsealer.forget(packet.ssrc)
+                unsealer.forget(packet.ssrc, local)
             raise
 
     def _admit(self, now: float) -> bool:
@@ -375,7 +375,7 @@ class RtpReceiver:
             stream.pass_on(predecessor.session.tick(due), now)
         del self._senders[local, predecessor.ssrc]
         self._gapped.pop((local, predecessor.ssrc), None)
-        self._forget_seal(predecessor)
+        self._forget_seal(predecessor, local)
         stream.adopt(sender.session, f"SSRC {predecessor.ssrc:08x} went on as {sender.ssrc:08x}")
         sender.stream = stream
         self._play_held(sender, now)
@@ -409,18 +409,18 @@ class RtpReceiver:
         sender = self._unproven.pop(key)
         self._senders.pop(key, None)
         self._gapped.pop(key, None)
-        self._forget_seal(sender)
+        self._forget_seal(sender, key[0])
         self._counts["probation_dropped_packets"] += sender.session.probation_packets
 
-    def _forget_seal(self, sender: Sender) -> None:
+    def _forget_seal(self, sender: Sender, local: Transport) -> None:
         if self._unsealer is not None and sender.unreadable is None:  # one that cannot be read has none
-            self._unsealer.forget(sender.ssrc)
+            self._unsealer.forget(sender.ssrc, local)
 
     def _end(self, key: Key, sender: Sender, detail: str) -> None:
         if sender.stream is not None:
             sender.stream.close(detail)
             self._ids.discard(sender.stream.description.source_id)
-            self._forget_seal(sender)
+            self._forget_seal(sender, key[0])
         self._senders.pop(key, None)
         self._gapped.pop(key, None)
         if sender.stream is None and self._unproven.get(key) is sender:

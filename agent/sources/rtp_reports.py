@@ -40,7 +40,7 @@ class SenderReports:
         self._counts["rtcp_packets"] += 1
         if self._unsealer is not None:
             try:
-                datagram = self._unsealer.unseal_control(bytes(datagram))
+                datagram = self._unsealer.unseal_control(bytes(datagram), local)
             except SealError:
                 self._counts["rtcp_undecryptable_packets"] += 1  # no number of it is believed
                 return

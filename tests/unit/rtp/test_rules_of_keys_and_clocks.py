@@ -19,7 +19,7 @@ from livemos.agent.errors import SdpError
 from livemos.agent.reasons import Reason
 from livemos.agent.records import EventKind, StreamState
 from livemos.agent.rtp import seal
-from livemos.agent.rtp.addresses import AddressPolicy
+from livemos.agent.rtp.addresses import AddressPolicy, transport
 from livemos.agent.rtp.clock_drift import ClockDrift
 from livemos.agent.rtp.packet import build, parse
 from livemos.agent.rtp.rtcp import RemoteReport, SenderReport, parse_compound
@@ -284,6 +284,19 @@ def test_rule_24_what_does_not_open_moves_nobody() -> None:
     closed.wait(1.5)
     closed.send_bytes(forged(10), peer=stranger)
     assert events(closed.only().events, EventKind.SOURCE_MOVED) == []
+
+
+def test_rule_24_what_a_relay_hands_on_is_no_replay() -> None:
+    """A capture beside a relay sees each sealed packet twice, on its way to two addresses: two streams with a score."""
+    port = keyed()
+    for datagram in sealed(CM80, MASTER, range(50)):
+        for sender, receiver in (("192.0.2.1", "192.0.2.9"), ("192.0.2.9", "192.0.2.2")):
+            port.receiver.hear(datagram, transport(sender, 5_000), transport(receiver, 5_004), port.now)
+        port.wait(0.02)
+    assert [stream.seconds for stream in port.streams] == [pytest.approx(1.0)] * 2
+    assert port.counts["srtp_auth_failed_packets"] == 0
+    port.wait(31)
+    assert port.receiver.senders == 0
 
 
 def test_rule_24_the_seal_of_an_earlier_generation_is_put_away() -> None:
