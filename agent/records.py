@@ -114,7 +114,7 @@ class MediaStatistics:
     playout_delay_seconds: float | None = None  # the listener profile's, reported apart from latency
     network_mos: float | None = None  # what the network alone allows, 1 to 5 (agent/rtp/network_mos.py)
     discarded_packets: int | None = None  # arrived, but not played: late, or refused by their codec
-    recovered_packets: int | None = None  # lost, but heard through in-band FEC or RED
+    recovered_packets: int | None = None  # lost or late, but heard through in-band FEC or RED
     stray_packets: int | None = None  # of this SSRC, but of no sequence of it
     rfc_jitter_seconds: float | None = None  # without exclusions, to compare with RTCP
     recent_network_mos: float | None = None  # of the last 5 s
