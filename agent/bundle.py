@@ -17,7 +17,6 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -29,8 +28,7 @@ from livemos.agent.records import SAMPLE_RATE_HZ, SEGMENT_SAMPLES, STRIDE_SAMPLE
 
 SCHEMA_VERSION = 1
 GRAPH = "model.onnx"
-DEFAULT_BUNDLE = "default"
-SUFFIX = ".livemos"
+DEFAULT_BUNDLE = "default.livemos"
 FP32 = "fp32"
 # what the agent reads out of a graph; a bundle may name more outputs, never fewer
 REQUIRED_OUTPUTS = ("mos", "noisiness", "coloration", "discontinuity", "loudness", "speech_ratio", "mos_std")
@@ -172,36 +170,16 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def packaged_bundles() -> tuple[str, ...]:
-    """Names of the bundles inside the package, the default first: each can stand where a path is asked for."""
-    names = [file.name.removesuffix(SUFFIX) for file in _packaged().iterdir() if file.name.endswith(SUFFIX)]
-    return tuple(sorted(names, key=lambda name: (name != DEFAULT_BUNDLE, name)))
-
-
 def load_bundle(path: Path | None = None) -> Bundle:
-    """The bundle at `path` (folder or zip), or a packaged one by its name; None: the default. Raises BundleError.
-
-    What lies on the disk under that path goes before a packaged bundle of that name.
-    """
-    name = DEFAULT_BUNDLE if path is None else str(path)
-    if path is None or (not path.exists() and name in packaged_bundles()):
-        with resources.as_file(_packaged() / f"{name}{SUFFIX}") as file:
-            return _load(file)
-    return _load(path)
-
-
-def _packaged() -> Traversable:
-    return resources.files("livemos.agent") / "data"
-
-
-def _load(path: Path) -> Bundle:
+    """The bundle at `path` (folder or zip), or the one inside the package. Raises BundleError."""
+    if path is None:
+        packaged = resources.files("livemos.agent") / "data" / DEFAULT_BUNDLE
+        with resources.as_file(packaged) as file:
+            return load_bundle(file)
     try:
         files = _read_folder(path) if path.is_dir() else _read_zip(path)
     except FileNotFoundError as missing:
-        names = ", ".join(packaged_bundles())
-        raise BundleError(
-            f"model bundle {path}: not found; give a folder, a {SUFFIX} file or a packaged name ({names})"
-        ) from missing
+        raise BundleError(f"model bundle {path}: not found; give a folder or a .livemos file") from missing
     except (OSError, zipfile.BadZipFile) as damaged:
         raise BundleError(f"model bundle {path}: cannot be read ({damaged}); export or copy it again") from damaged
     return _verify(files, str(path))

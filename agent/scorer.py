@@ -47,7 +47,7 @@ class Scorer:
     """A loaded model. Safe to share between threads; calls take turns at the engine."""
 
     def __init__(self, bundle: Path | str | None = None, *, engine: str = "onnxruntime", threads: int = 1) -> None:
-        """bundle: a path or a packaged name; None: the default. Raises BundleError, EngineError, ConfigError."""
+        """Load the bundle at a path, or the packaged one. Raises BundleError, EngineError, ConfigError."""
         loaded = load_bundle(None if bundle is None else Path(bundle))
         self._scorer = SegmentScorer(loaded, make_engine(engine, loaded, threads=threads))
         self._lock = threading.Lock()

@@ -65,7 +65,7 @@ class EngineSettings(_Section):
 
     name: str = Field("onnxruntime", description="onnxruntime, or constant for dry runs")
     threads: int = Field(1, ge=1, le=64, description="threads inside one engine call")
-    bundle: Path | None = Field(None, description="model bundle: folder, file or packaged name (default, fast)")
+    bundle: Path | None = Field(None, description="model bundle, folder or .livemos file; unset takes the packaged one")
 
 
 class LimitSettings(_Section):

@@ -8,5 +8,5 @@ from typing import Annotated
 import typer
 
 BundleOption = Annotated[
-    Path | None, typer.Option("--bundle", help="Model bundle: file, folder, or a packaged name (default, fast).")
+    Path | None, typer.Option("--bundle", help="Model bundle, folder or .livemos file; default: the packaged one.")
 ]

@@ -29,7 +29,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Bundle = Annotated[Path | None, typer.Option(help="Model bundle: file, folder, or a packaged name (default, fast).")]
+Bundle = Annotated[Path | None, typer.Option(help="Model bundle; default: the packaged one.")]
 Out = Annotated[Path | None, typer.Option(help="Folder for tables, pictures and report.html.")]
 Printed = Annotated[Format | None, typer.Option("--format", help="Default: table on a terminal, csv when piped.")]
 Clean = Annotated[Path | None, typer.Option(help="Folder of clean recordings to damage, e.g. tests/data/clean.")]

@@ -1,4 +1,4 @@
-"""Ships as `fast`: the clips `second`, heard with other voices and microphones, and `third_added`, which joins later.
+"""What ships: the clips `second`, heard with other voices and microphones, and `third_added`, which joins later.
 
     livemos train label --data DIR --work DIR --recipe third --kept training/labels_data
     livemos train fit --work DIR --recipe third

@@ -17,7 +17,7 @@ _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 def model(
     bundle: Annotated[
-        list[Path] | None, typer.Option(help="Model bundle, file or packaged name; may be repeated.")
+        list[Path] | None, typer.Option(help="Model bundle; may be repeated; default: the packaged one.")
     ] = None,
     peers: Annotated[
         Path | None, typer.Option(help="Folder with files of public models (needs the extra [peers]).")
