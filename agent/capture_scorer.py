@@ -19,7 +19,7 @@ from livemos.agent.causes import CAUSES, Float64
 from livemos.agent.clock import ManualClock
 from livemos.agent.disagreement import Disagreement
 from livemos.agent.engine import make_engine
-from livemos.agent.errors import CapacityError
+from livemos.agent.errors import CapacityError, SourceError
 from livemos.agent.file_names import shown
 from livemos.agent.pipeline import segment_score
 from livemos.agent.reasons import Reason
@@ -109,6 +109,8 @@ class CaptureScorer:
     ) -> tuple[list[CaptureStream], dict[str, int]]:
         """Streams in the order in which they proved themselves, and the replay's counts. Raises SourceError.
 
+        A capture that is damaged behind its first stream is scored up to there: `damaged_files` of the counts is 1.
+
         profiles: names in rtp.playout.PROFILES; each is a stream of its own.
         """
         clock = ManualClock(unix=0.0)  # times count from the first frame
@@ -123,7 +125,12 @@ class CaptureScorer:
             key=key,
             profiles=profiles,
         )
-        replay.run()
+        try:
+            replay.run()
+        except SourceError:
+            if not sink.streams:
+                raise
+            replay.counts["damaged_files"] += 1
         sink.finish()
         return sink.streams, dict(sorted(replay.counts.items()))
 

@@ -98,7 +98,7 @@ def run(
             _tell(str(error))
             continue
         _tell_what_is_missing(shown(path), counts, streams=len(streams), most=scorer.streams)
-        unreadable += _unheard_packets(counts) > 0
+        unreadable += _unheard_packets(counts) > 0 or "damaged_files" in counts
         empty += not streams
         found += [(path, stream) for stream in streams]
     scorer.close()
@@ -126,6 +126,8 @@ def _tell_what_is_missing(capture: str, counts: Mapping[str, int], *, streams: i
             f"capture {capture}: {unheard} packets not heard, more than {most} streams are open at once; split it by "
             f"address or time (tshark -Y, editcap -A -B)"
         )
+    if counts.get("damaged_files"):
+        _tell(f"capture {capture} is damaged and cannot be read to its end; results go up to there")
     if counts.get("truncated_files"):
         _tell(f"capture {capture} ends inside a record; results go up to there")
     if steps := counts.get("clock_steps"):

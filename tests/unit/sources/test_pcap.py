@@ -183,9 +183,9 @@ def test_what_is_no_capture_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_a_capture_damaged_in_the_middle_is_scored_up_to_there(
-    call: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    call: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A disk's bad block is one line in the log and a source that failed, no traceback and no silence."""
+    """A disk's bad block is one line and a source that failed, no traceback and no silence; `score` keeps the rows."""
     damaged = bytearray(call.read_bytes())
     damaged[len(damaged) // 2 : len(damaged) // 2 + 400] = b"\xff" * 400
     path = tmp_path / "call.pcap"
@@ -206,6 +206,10 @@ def test_a_capture_damaged_in_the_middle_is_scored_up_to_there(
     assert all(detail.endswith("; the capture cannot be read further") for detail in ends)
     (line,) = [record.getMessage() for record in caplog.records if record.name.startswith("livemos.agent.sources")]
     assert line.startswith(f"capture {path}: a record of ") and line.endswith("the file is damaged")
+    code, rows, told = score_here(capsys, path)
+    assert code == 2
+    assert [float(row["seconds"]) for row in rows] == pytest.approx([4.0, 4.0], abs=0.3)
+    assert f"capture {path} is damaged" in told
 
 
 def test_a_capture_is_scored_for_each_listener_that_is_asked_for(call: Path) -> None:
