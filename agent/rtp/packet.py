@@ -73,9 +73,7 @@ def kind_of(datagram: bytes | memoryview) -> DatagramKind:
 def parse(datagram: bytes | memoryview) -> Packet:
     """The packet with its own copy of the payload. Raises InvalidPacketError."""
     size = len(datagram)
-    if size < _HEADER.size:
-        raise InvalidPacketError(Rejection.SHORT, f"an RTP header has 12 bytes, got {size}")
-    first, second, sequence_number, timestamp, ssrc = _HEADER.unpack_from(datagram)
+    first, second, sequence_number, timestamp, ssrc = _fixed_header(datagram, size)
     begin = _payload_begin(datagram, first, size)
     end = size
     if first & 0x20:
@@ -104,9 +102,7 @@ def parse_header(datagram: bytes | memoryview, *, cut: bool = False) -> Packet:
     InvalidPacketError.
     """
     size = len(datagram)
-    if size < _HEADER.size:
-        raise InvalidPacketError(Rejection.SHORT, f"an RTP header has 12 bytes, got {size}")
-    first, second, sequence_number, timestamp, ssrc = _HEADER.unpack_from(datagram)
+    first, second, sequence_number, timestamp, ssrc = _fixed_header(datagram, size)
     if not cut and _payload_begin(datagram, first, size) == size:
         raise InvalidPacketError(Rejection.EMPTY, f"no payload behind {size} bytes of header")
     return Packet(
@@ -117,6 +113,14 @@ def parse_header(datagram: bytes | memoryview, *, cut: bool = False) -> Packet:
         marker=bool(second & 0x80),
         payload=b"",
     )
+
+
+def _fixed_header(datagram: bytes | memoryview, size: int) -> tuple[int, int, int, int, int]:
+    """First octet, second octet, sequence number, timestamp, SSRC. Raises InvalidPacketError."""
+    if size < _HEADER.size:
+        raise InvalidPacketError(Rejection.SHORT, f"an RTP header has 12 bytes, got {size}")
+    fields: tuple[int, int, int, int, int] = _HEADER.unpack_from(datagram)
+    return fields
 
 
 def _payload_begin(datagram: bytes | memoryview, first: int, size: int) -> int:
