@@ -7,8 +7,11 @@ Usage: python .ci/readme_blocks.py README.md [--log FILE]
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import NamedTuple, TextIO
@@ -52,14 +55,19 @@ def run(block: Block, where: str, log: TextIO) -> bool:
     print(f"-- {where}:{block.line}: {block.script.splitlines()[0]}", flush=True)
     begun = time.monotonic()
     process = subprocess.Popen(
-        ["bash", "-euo", "pipefail", "-c", block.script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ["bash", "-euo", "pipefail", "-c", block.script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
     )
     assert process.stdout is not None
+    limit = threading.Timer(LIMIT_SECONDS, os.killpg, (process.pid, signal.SIGKILL))
+    limit.start()
     for line in process.stdout:
         log.write(line)
         sys.stdout.write(line)
-        if time.monotonic() - begun > LIMIT_SECONDS:
-            process.kill()
+    limit.cancel()
     code = process.wait()
     print(f"-- exit {code} after {time.monotonic() - begun:.0f} s", flush=True)
     return code == 0

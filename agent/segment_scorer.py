@@ -112,8 +112,8 @@ class SegmentScorer:
         failure = None
         try:
             outputs = self._engine.score(features)[:, self._columns]
-        except EngineError as error:
-            failure = str(error)
+        except Exception as error:  # a runtime's own: the thread that scores all streams must outlive it
+            failure = str(error) if isinstance(error, EngineError) else f"{type(error).__name__}: {error}"
             outputs = np.full((len(features), len(self._columns)), np.nan, np.float32)
         values = outputs[:, : len(VALUES)]
         finite = np.asarray(np.isfinite(values).all(axis=1))

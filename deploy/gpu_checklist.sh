@@ -4,9 +4,10 @@
 # Nothing is installed: the rooms are found through links, as `livemos.kernels` and `livemos.agent`. The engines need
 # what the agent needs, and onnx; where something is missing a line says so, and the kernels' rows are there.
 set -uo pipefail
+out=$(realpath -m "${1:?give the JSONL to append to}")
+bundle=${2:+$(realpath "$2")}
 cd "$(dirname "$0")/.."
-out=${1:?give the JSONL to append to}
-bundle=${2:-agent/data/default.livemos}
+bundle=${bundle:-agent/data/default.livemos}
 mkdir -p build/tree/livemos
 ln -sfn "$PWD/kernels" build/tree/livemos/kernels
 ln -sfn "$PWD/agent" build/tree/livemos/agent

@@ -38,7 +38,7 @@ COLUMNS = (
     "ratio_to_onnxruntime",
     "model_id",
 )
-_DEFAULT = "onnxruntime/fp32,onnxruntime/int8,openvino/fp32,openvino/int8"
+_DEFAULT = "onnxruntime/fp32,onnxruntime/int8,openvino/fp32"
 _ROUNDS = 5
 
 

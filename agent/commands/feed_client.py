@@ -22,6 +22,7 @@ _RETRYABLE = ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "CANCELLED", "INTERNAL", "DEA
 _BACKOFF_SECONDS = (0.25, 5.0)  # the first wait, and the longest
 _LARGEST_BATCH = 256  # updates in one message
 _QUEUE_UPDATES = 2_000  # a slow terminal makes the agent state a gap; it does not fill this machine's memory
+_LARGEST_ANSWER_BYTES = 64 << 20  # ListSources names every stream: 20,000 of them are 19 MB
 
 
 class AgentAwayError(LivemosError):
@@ -58,7 +59,8 @@ class FeedClient:
         self.address = address
         self._wanted = wanted
         # the agent is a neighbour: a proxy meant for the web would only stand in the way
-        self._channel = grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)])
+        options = [("grpc.enable_http_proxy", 0), ("grpc.max_receive_message_length", _LARGEST_ANSWER_BYTES)]
+        self._channel = grpc.insecure_channel(address, options=options)
         self._stub: Any = quality_pb2_grpc.QualityServiceStub(self._channel)  # type: ignore[no-untyped-call]
         self._messages: queue.Queue[FeedMessage] = queue.Queue(_QUEUE_UPDATES)
         self._stopping = threading.Event()

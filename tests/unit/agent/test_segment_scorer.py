@@ -91,6 +91,19 @@ def test_a_failing_engine_gives_model_error_and_says_why(
     assert scores.failure == "the device is gone"
 
 
+def test_a_runtime_that_breaks_in_its_own_way_gives_model_error_too(
+    graphless_bundle: Bundle, noise: Callable[..., Samples]
+) -> None:
+    """A driver's exception must not end the one thread that scores every stream."""
+
+    class Broken(_Engine):
+        def score(self, features: Features) -> Outputs:
+            raise RuntimeError("illegal memory access")
+
+    scores = SegmentScorer(graphless_bundle, Broken([])).score(noise(16_000)[None], np.zeros(1, np.float32))
+    assert (scores.reasons, scores.failure) == ([Reason.MODEL_ERROR], "RuntimeError: illegal memory access")
+
+
 def test_a_non_finite_answer_is_a_model_error_for_that_segment_alone(
     graphless_bundle: Bundle, noise: Callable[..., Samples]
 ) -> None:
