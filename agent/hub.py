@@ -32,6 +32,9 @@ from livemos.agent.records import (
 )
 
 
+_SEQUENCES_KEPT = 20_000  # a source that comes back after so many others were forgotten counts from 1 again
+
+
 class HubStatistics(NamedTuple):
     """Counters since the hub was made, and what is open now."""
 
@@ -192,6 +195,7 @@ class Hub:
         self._lock = threading.Lock()
         self._sources: dict[str, _SourceEntry] = {}
         self._ended: dict[str, float] = {}  # monotonic seconds of the end, the oldest first
+        self._last_sequences: dict[str, int] = {}  # of sources that were forgotten, the oldest first
         self._rings: set[_Ring] = set()
         self._published = self._delivered = self._dropped = 0
 
@@ -253,8 +257,7 @@ class Hub:
                 raise ValueError(f"source {source_id!r} is open; close it first or choose another id")
             self._ended.pop(source_id, None)
             entry = _SourceEntry(description, self._clock.unix())
-            if before is not None:
-                entry.last_sequence = before.last_sequence
+            entry.last_sequence = self._last_sequences.pop(source_id, 0) if before is None else before.last_sequence
             entry.rings = {ring: None for ring in self._rings if ring.wanted.wants_source(description)}
             for ring in entry.rings:
                 ring.forget(source_id)
@@ -365,5 +368,9 @@ class Hub:
             if ended > oldest and len(self._ended) <= self._ended_cap:
                 return
             del self._ended[source_id]
-            for ring in self._sources.pop(source_id).rings:
+            forgotten = self._sources.pop(source_id)
+            self._last_sequences[source_id] = forgotten.last_sequence
+            if len(self._last_sequences) > _SEQUENCES_KEPT:
+                del self._last_sequences[next(iter(self._last_sequences))]
+            for ring in forgotten.rings:
                 ring.forget(source_id)

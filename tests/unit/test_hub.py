@@ -282,6 +282,18 @@ def test_a_source_id_in_use_is_refused_and_an_ended_one_goes_on_counting() -> No
     assert snapshot.state is StreamState.WAITING
 
 
+def test_a_source_that_was_forgotten_goes_on_counting_when_it_comes_back() -> None:
+    """A telephone calls again after an hour, in the same feed: a reader keyed by source and sequence must not collide."""
+    clock = ManualClock()
+    hub = hub_with("a", clock=clock, retention_seconds=300)
+    hub.publish(segment("a"))
+    hub.close_source("a")
+    clock.advance(301)
+    assert hub.source("a") is None
+    hub.open_source(StreamDescription(source_id="a", kind="rtp"))
+    assert hub.publish(segment("a")) == 2
+
+
 def test_many_publishing_threads_lose_nothing_and_keep_the_order_of_each_source() -> None:
     """Receive threads publish events while the scoring thread publishes scores."""
     hub = hub_with(*(f"s{n}" for n in range(8)), queue_items=100_000)
