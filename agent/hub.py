@@ -31,7 +31,6 @@ from livemos.agent.records import (
     StreamState,
 )
 
-
 _SEQUENCES_KEPT = 20_000  # a source that comes back after so many others were forgotten counts from 1 again
 
 

@@ -283,7 +283,7 @@ def test_a_source_id_in_use_is_refused_and_an_ended_one_goes_on_counting() -> No
 
 
 def test_a_source_that_was_forgotten_goes_on_counting_when_it_comes_back() -> None:
-    """A telephone calls again after an hour, in the same feed: a reader keyed by source and sequence must not collide."""
+    """A telephone calls again after an hour: a reader keyed by source and sequence must not see one twice."""
     clock = ManualClock()
     hub = hub_with("a", clock=clock, retention_seconds=300)
     hub.publish(segment("a"))
