@@ -17,7 +17,7 @@ import numpy as np
 from livemos.agent.errors import ConfigError
 from livemos.training import labelers
 from livemos.training.simulator import FAMILY_CLIPS
-from livemos.training.tables import SHARD_FAMILIES, Columns, TableJob, part_path, read_columns, save_columns
+from livemos.training.tables import SHARD_FAMILIES, Columns, TableJob, claim, part_path, read_columns, save_columns
 
 _LEVEL_STEP_DB = 0.25
 MARK = "mark"  # part of a shard: the levels its labels were given for
@@ -61,7 +61,8 @@ def keep(job: TableJob, folder: Path) -> Path:
 def restore(folder: Path, job: TableJob) -> int:
     """Hand kept labels to `job`'s folder, shard by shard, where it has none yet; the number of files written.
 
-    Raises ConfigError when they were given for another seed, set of damages or set of recordings.
+    Raises ConfigError, before anything is written, when they were given for another seed, set of damages or set of
+    recordings, or when the folder holds the table of another job.
     """
     file = folder / f"{job.name or job.split}.npz"
     if not file.exists():
@@ -71,7 +72,7 @@ def restore(folder: Path, job: TableJob) -> int:
     for name, value in wanted.items():
         if kept[name].item() != value:
             raise ConfigError(f"{file} was made with {name} {kept[name].item()}, not {value}; leave --kept away")
-    job.folder.mkdir(parents=True, exist_ok=True)
+    claim(job)
     written = 0
     for shard in kept["shards"].tolist():
         first = shard * SHARD_FAMILIES

@@ -35,6 +35,7 @@ from livemos.training.sources import Library, attributions
 
 SHARD_FAMILIES = 32
 SOURCES = "sources.json"  # what the audio was made of, for the model card
+_CLAIM = "job.json"  # whose folder it is
 _FEATURES = "features"
 _LOT_SHARDS = 8
 
@@ -199,15 +200,19 @@ def data_mark(data: Path) -> str:
     return hashlib.sha256((data / "manifest.csv").read_bytes()).hexdigest()
 
 
-def _claim(job: TableJob) -> None:
-    """Raises ConfigError where the folder holds shards of another seed, split or set of recordings."""
+def claim(job: TableJob) -> None:
+    """Make the folder and mark it as this job's; nothing may be written there before.
+
+    Raises ConfigError where it holds shards of another seed, split, set of damages or set of recordings.
+    """
     facts = {"split": job.split, "seed": job.seed, "manifest_sha256": data_mark(job.data)}
     if job.damage_set != "first":
         facts["damage_set"] = job.damage_set
     identity = json.dumps(facts, indent=1)
-    file = job.folder / "job.json"
+    file = job.folder / _CLAIM
     if file.exists() and file.read_text() != identity:
         raise ConfigError(f"{job.folder} holds clips of another seed or other recordings; give another --work")
+    job.folder.mkdir(parents=True, exist_ok=True)
     _publish(file, lambda written: written.write(identity.encode()))
 
 
@@ -261,8 +266,7 @@ def build(job: TableJob, workers: int = 1, spread: Spread | None = None) -> Iter
     """
     labelers.check(job.labelers, job.models)
     library = open_library(job)
-    job.folder.mkdir(parents=True, exist_ok=True)
-    _claim(job)
+    claim(job)
     text = json.dumps(attributions(library.recordings), indent=1)
     _publish(job.folder / SOURCES, lambda file: file.write(text.encode()))
     missing = missing_shards(job)

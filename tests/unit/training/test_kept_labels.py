@@ -12,7 +12,7 @@ from livemos.agent.errors import ConfigError
 from livemos.training import kept_labels, labelers
 from livemos.training.labelers import LABELERS, Scores
 from livemos.training.simulator import SimulatedClip
-from livemos.training.tables import TableJob, build, read_columns, read_table, save_columns
+from livemos.training.tables import TableJob, build, claim, read_columns, read_table, save_columns
 
 
 def counted(clips: list[SimulatedClip]) -> Scores:
@@ -74,6 +74,18 @@ def test_kept_labels_of_another_seed_or_other_audio_are_refused(job: TableJob, t
     kept_labels.restore(tmp_path / "kept", other)
     with pytest.raises(ConfigError, match="belongs to other audio"):
         list(build(other, 1))
+
+
+def test_a_folder_of_another_job_gets_no_kept_labels(job: TableJob, tmp_path: Path) -> None:
+    """The command was refused, but its labels stayed behind, for the folder's own recipe to blend in."""
+    list(build(job, 1))
+    kept_labels.keep(job, tmp_path / "kept")
+    other = replace(job, folder=tmp_path / "two")
+    claim(replace(other, seed=5))
+    before = sorted(other.folder.iterdir())
+    with pytest.raises(ConfigError, match="another --work"):
+        kept_labels.restore(tmp_path / "kept", other)
+    assert sorted(other.folder.iterdir()) == before
 
 
 def test_an_unknown_or_missing_labeler_is_named() -> None:
