@@ -89,16 +89,13 @@ class ScoringService(quality_pb2_grpc.ScoringServiceServicer):
         form = await _first_config(requests)
         stream = self._scorer.stream(form.sample_rate_hz)
         answers = _Answers(form)
-        heard_samples, ended = 0, False
+        heard_samples = 0
         async for request in requests:
             kind = request.WhichOneof("message")
-            if ended:
-                raise RequestError(kind or "message", "follows the end; open another call for other audio")
             if kind == "config":
                 raise RequestError("config", "was sent twice; open another call for other audio")
             if kind == "end":
-                ended = True
-                continue
+                break  # the caller may wait for the summary before it closes its side
             if kind != "audio":
                 raise RequestError("message", "is empty; send audio, or end")
             samples = self._samples(form, request.audio)

@@ -118,6 +118,27 @@ def test_closing_the_sending_side_means_the_same_as_end(scoring: Scoring) -> Non
     assert last.HasField("summary")
 
 
+def test_the_end_brings_the_summary_while_the_sending_side_stays_open(scoring: Scoring) -> None:
+    """A client that closes only once it has its summary must not wait for ever, and hold a slot meanwhile."""
+    done = threading.Event()
+
+    def steps() -> Iterator[pb.StreamingScoreRequest]:
+        yield from (config(), audio(1.0), END)
+        assert done.wait(10)
+
+    try:
+        *_, last = scoring.StreamingScore(steps(), timeout=5)
+    finally:
+        done.set()
+    assert last.HasField("summary")
+
+
+def test_audio_behind_the_end_is_not_read(scoring: Scoring) -> None:
+    """The end is the end: what follows it changes neither the score nor the status."""
+    *_, last = scoring.StreamingScore(iter([config(), audio(1.0), END, audio(1.0, value=0), END]), timeout=5)
+    assert (last.summary.mos, last.summary.duration.ToMilliseconds()) == (pytest.approx(3.0, abs=1e-3), 1_000)
+
+
 @pytest.mark.parametrize(
     ("steps", "field"),
     [
@@ -127,7 +148,6 @@ def test_closing_the_sending_side_means_the_same_as_end(scoring: Scoring) -> Non
         ([pb.StreamingScoreRequest()], "message"),
         ([config(), config()], "config"),
         ([config(), pb.StreamingScoreRequest()], "message"),
-        ([config(), audio(), END, audio()], "audio"),
         ([config(), pb.StreamingScoreRequest(audio=b"odd")], "audio"),
         ([config(pb.AudioConfig(sample_rate_hz=7_999, encoding=pb.ENCODING_LINEAR16))], "config.sample_rate_hz"),
         ([config(pb.AudioConfig(sample_rate_hz=8_000))], "config.encoding"),
@@ -144,7 +164,7 @@ def test_closing_the_sending_side_means_the_same_as_end(scoring: Scoring) -> Non
 def test_a_step_out_of_order_or_out_of_range_names_its_field(
     scoring: Scoring, steps: list[pb.StreamingScoreRequest], field: str
 ) -> None:
-    """Config first and once, whole frames, nothing after the end: each rule has its own answer."""
+    """Config first and once, whole frames: each rule has its own answer."""
     with pytest.raises(grpc.RpcError) as refused:
         list(scoring.StreamingScore(iter(steps), timeout=5))
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
