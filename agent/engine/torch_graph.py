@@ -100,14 +100,16 @@ def _shape(x: Tensor, **at: Any) -> Tensor:
 
 
 def _gather(x: Tensor, index: Tensor, **at: Any) -> Tensor:
-    if index.numel() != 1:
+    if index.numel() != 1 or index.dim() > 1:
         raise EngineError("gathering several rows is not known to the torch engine")
     axis = at.get("axis", 0)
     return x.select(axis, int(index)) if index.dim() == 0 else x.narrow(axis, int(index), 1)
 
 
 def _reduce(reduction: Callable[..., Tensor]) -> Operator:
-    def reduce(x: Tensor, axes: Tensor | None = None, keepdims: int = 1, **_: Any) -> Tensor:
+    def reduce(x: Tensor, axes: Tensor | None = None, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Tensor:
+        if noop_with_empty_axes and (axes is None or not axes.numel()):
+            return x
         return reduction(x, dim=_ints(axes) or list(range(x.dim())), keepdim=bool(keepdims))
 
     return reduce
@@ -124,6 +126,11 @@ def _pool(h: Tensor, e: Tensor, lengths: Tensor, **at: Any) -> Tensor:
     return pooled
 
 
+def _divide(a: Tensor, b: Tensor) -> Tensor:
+    whole = not (a.is_floating_point() or b.is_floating_point())
+    return torch.div(a, b, rounding_mode="trunc" if whole else None)
+
+
 OPERATORS: dict[str, Operator] = {
     "Add": torch.add,
     "AttentiveStatsPool": _pool,
@@ -131,7 +138,7 @@ OPERATORS: dict[str, Operator] = {
     "Clip": lambda x, low=None, high=None: torch.clamp(x, low, high),
     "Concat": lambda *parts, axis: torch.cat(parts, axis),
     "Conv": _conv,
-    "Div": torch.div,
+    "Div": _divide,
     "Equal": torch.eq,
     "Exp": torch.exp,
     "Expand": _expand,
@@ -202,7 +209,12 @@ class TorchGraph(nn.Module):
         values: dict[str, Any] = {**self._shapes, self._input: features, "": None}
         values |= {name: getattr(self, buffer) for name, buffer in self._weights.items()}
         for operator, given, made, attributes in self._steps:
-            results = operator(*(values[name] for name in given), **attributes)
+            try:
+                results = operator(*(values[name] for name in given), **attributes)
+            except (KeyError, TypeError, ValueError) as unknown:
+                raise EngineError(
+                    f"{', '.join(made)}: a form of its operator that is not known: {unknown}"
+                ) from unknown
             values.update(zip(made, results if isinstance(results, list) else [results], strict=True))
         outputs: Tensor = values[self._output]
         return outputs

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 
 from livemos.agent.bundle import Bundle, load_bundle
@@ -71,6 +72,63 @@ def test_an_operator_that_is_not_known_is_named(bundle: Bundle) -> None:
     next(node for node in model.graph.node if node.op_type == "Sigmoid").op_type = "HardSwish"
     with pytest.raises(EngineError, match="HardSwish, which the torch engine does not know"):
         TorchGraph(model.SerializeToString())
+
+
+def _one_output(nodes: list[onnx.NodeProto], **initializers: np.ndarray) -> bytes:
+    shape = onnx.helper.make_tensor_value_info("features", onnx.TensorProto.FLOAT, ["B", 98, 64])
+    outputs = onnx.helper.make_tensor_value_info("outputs", onnx.TensorProto.FLOAT, None)
+    weights = [onnx.numpy_helper.from_array(value, name) for name, value in initializers.items()]
+    graph = onnx.helper.make_graph(nodes, "one", [shape], [outputs], weights)
+    model: onnx.ModelProto = onnx.helper.make_model(
+        graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10
+    )
+    return model.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("nodes", "initializers"),
+    [
+        ([("ReduceMean", ["features"], {"noop_with_empty_axes": 1})], {}),
+        (
+            [
+                ("Shape", ["features"], {"start": 1, "end": 2}),
+                ("Div", ["0", "three"], {}),
+                ("Mul", ["1", "three"], {}),
+                ("Slice", ["features", "zero", "2", "one"], {}),
+            ],
+            {"three": np.array([3]), "zero": np.array([0]), "one": np.array([1])},
+        ),
+    ],
+    ids=["a reduction of nothing", "whole numbers divided"],
+)
+def test_an_operator_means_what_onnx_says(
+    nodes: list[tuple[str, list[str], dict[str, int]]], initializers: dict[str, np.ndarray]
+) -> None:
+    """A graph that loads and computes something else is the worst that an engine can do."""
+    made = [
+        onnx.helper.make_node(kind, given, ["outputs" if step == len(nodes) - 1 else str(step)], **attributes)
+        for step, (kind, given, attributes) in enumerate(nodes)
+    ]
+    graph = _one_output(made, **initializers)
+    features = np.random.default_rng(0).normal(size=(2, 98, 64)).astype(np.float32)
+    expected = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"]).run(None, {"features": features})
+    np.testing.assert_allclose(TorchGraph(graph)(torch.from_numpy(features)).numpy(), expected[0], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("kind", "index", "attributes"),
+    [("Gather", np.array([[1]]), {"axis": 1}), ("Transpose", None, {})],
+    ids=["a gather of rows", "a transpose without perm"],
+)
+def test_a_form_that_is_not_known_is_an_engine_error(
+    kind: str, index: np.ndarray | None, attributes: dict[str, int]
+) -> None:
+    """One line for the operator, and no score that is shaped otherwise."""
+    given = ["features"] if index is None else ["features", "index"]
+    node = onnx.helper.make_node(kind, given, ["outputs"], **attributes)
+    graph = TorchGraph(_one_output([node], **({} if index is None else {"index": index})))
+    with pytest.raises(EngineError, match="not known"):
+        graph(torch.zeros(2, 98, 64))
 
 
 def test_a_batch_that_fails_is_an_engine_error(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
