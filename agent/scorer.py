@@ -31,11 +31,13 @@ from livemos.agent.records import (
     STRIDE_SECONDS,
     ClipScore,
     ModelDescription,
+    RollingScore,
     Samples,
     SegmentScore,
 )
 from livemos.agent.resample import StreamResampler, to_mono
-from livemos.agent.segment_scorer import SegmentScorer
+from livemos.agent.rolling import RollingBank
+from livemos.agent.segment_scorer import SegmentScorer, SegmentScores
 from livemos.agent.segmenter import end_of, start_of, whole_segments
 
 LEAST_SPEECH_SECONDS = 0.5  # one bark in a minute of traffic is no call
@@ -72,12 +74,19 @@ class Scorer:
         stream.write(samples)
         return stream.finish()
 
-    def stream(self, sample_rate_hz: int) -> ScoringStream:
-        """A stream that returns the segments each block completes. Raises ValueError for a rate that is no rate."""
-        return ScoringStream(self, sample_rate_hz)
+    def stream(self, sample_rate_hz: int, *, rolling: bool = False) -> ScoringStream:
+        """A stream that returns the segments each block completes, and keeps rolling scores of them if asked to.
 
-    def _score_segments(self, segments: Samples, first_index: int) -> tuple[list[SegmentScore], Float64]:
-        """Their scores, and the sum of their causes (9,) weighted by speech."""
+        Raises ValueError for a rate that is no rate.
+        """
+        return ScoringStream(self, sample_rate_hz, rolling=rolling)
+
+    def _rolling_bank(self) -> RollingBank:
+        """Windows of one stream."""
+        return RollingBank(1, error_correlation=self.error_correlation, causes=self._scorer.gives_causes)
+
+    def _score_segments(self, segments: Samples, first_index: int) -> tuple[list[SegmentScore], SegmentScores]:
+        """Their scores as records and as columns."""
         with self._lock:
             scores = self._scorer.score(segments, np.zeros(len(segments), np.float32))
         records = [
@@ -92,13 +101,13 @@ class Scorer:
             )
             for row in range(len(segments))
         ]
-        return records, scores.weighted_causes().sum(axis=0, dtype=np.float64)
+        return records, scores
 
 
 class ScoringStream:
     """One stream of a Scorer. Times of its segments count from its first sample. Not for two threads at once."""
 
-    def __init__(self, scorer: Scorer, sample_rate_hz: int) -> None:
+    def __init__(self, scorer: Scorer, sample_rate_hz: int, *, rolling: bool = False) -> None:
         if sample_rate_hz <= 0:
             raise ValueError(f"sample_rate_hz must be positive, got {sample_rate_hz}")
         self._scorer = scorer
@@ -109,6 +118,8 @@ class ScoringStream:
         self._heard_samples = 0  # at the input rate
         self._segments: list[SegmentScore] = []
         self._cause_sums = np.zeros(len(CAUSES))
+        self._bank = scorer._rolling_bank() if rolling else None
+        self._rolling: list[RollingScore] = []  # not yet taken
         self._finished = False
 
     def write(self, samples: npt.NDArray[np.float32]) -> list[SegmentScore]:
@@ -122,6 +133,11 @@ class ScoringStream:
             )
         self._heard_samples += len(samples)
         return self._advance(self._resampler.push(to_mono(samples)))
+
+    def take_rolling(self) -> list[RollingScore]:
+        """Statistics over windows as of each segment since the last call of this; none unless opened with `rolling`."""
+        taken, self._rolling = self._rolling, []
+        return taken
 
     def finish(self) -> ClipScore:
         """Score what is left and return the whole; the stream takes no more samples."""
@@ -147,14 +163,37 @@ class ScoringStream:
         for start in range(first, last, _BATCH_SEGMENTS):
             indices = range(start, min(last, start + _BATCH_SEGMENTS))
             batch = np.stack([self._held[start_of(i) - base : start_of(i) - base + SEGMENT_SAMPLES] for i in indices])
-            records, cause_sums = self._scorer._score_segments(batch, start)
+            records, scores = self._scorer._score_segments(batch, start)
             scored += records
-            self._cause_sums += cause_sums
+            self._cause_sums += scores.weighted_causes().sum(axis=0, dtype=np.float64)
+            if self._bank is not None:
+                self._rolling += _rolling_scores(self._bank, records, scores)
         if last > first:
             self._next_index = last
             self._held = self._held[start_of(last) - base :].copy()
         self._segments += scored
         return scored
+
+
+def _rolling_scores(bank: RollingBank, records: Sequence[SegmentScore], scores: SegmentScores) -> list[RollingScore]:
+    """One for each segment, which enters the bank's only row."""
+    rolled = []
+    for row, record in enumerate(records):
+        of_row = slice(row, row + 1)
+        causes = None if scores.causes is None else scores.causes[of_row]
+        (windows,) = bank.push(np.zeros(1, np.intp), scores.values[of_row], [record.reason], causes)
+        rolled.append(
+            RollingScore(
+                source_id=record.source_id,
+                segment_index=record.segment_index,
+                end_sample=record.start_sample + SEGMENT_SAMPLES,
+                ready_unix_seconds=record.ready_unix_seconds,
+                windows=windows,
+                level_dbov=record.level_dbov,
+                model_id=record.model_id,
+            )
+        )
+    return rolled
 
 
 def clip_score(

@@ -25,8 +25,12 @@ Result = TypeVar("Result")
 class ScoringStream(Protocol):
     """One stream of a Scorer, used by one call at a time."""
 
-    def write(self, samples: Samples) -> Sequence[SegmentScore | RollingScore]:
-        """What (N,) float32 samples complete, often nothing."""
+    def write(self, samples: Samples) -> Sequence[SegmentScore]:
+        """The segments that (N,) float32 samples complete, often none."""
+        ...
+
+    def take_rolling(self) -> Sequence[RollingScore]:
+        """One for each segment scored since it was last asked."""
         ...
 
     def finish(self) -> ClipScore:
@@ -41,8 +45,8 @@ class Scorer(Protocol):
         """The score of (N,) float32 samples."""
         ...
 
-    def stream(self, sample_rate_hz: int) -> ScoringStream:
-        """A stream at that rate."""
+    def stream(self, sample_rate_hz: int, *, rolling: bool = False) -> ScoringStream:
+        """A stream at that rate, with rolling scores if asked to."""
         ...
 
 
@@ -87,7 +91,7 @@ class ScoringService(quality_pb2_grpc.ScoringServiceServicer):
 
     async def _score_stream(self, requests: AsyncIterator[pb.StreamingScoreRequest], context: Context) -> None:
         form = await _first_config(requests)
-        stream = self._scorer.stream(form.sample_rate_hz)
+        stream = self._scorer.stream(form.sample_rate_hz, rolling=True)
         answers = _Answers(form)
         heard_samples = 0
         async for request in requests:
@@ -103,11 +107,10 @@ class ScoringService(quality_pb2_grpc.ScoringServiceServicer):
             if heard_samples > self._limits.stream_seconds * form.sample_rate_hz:
                 problem = f"a call takes at most {self._limits.stream_seconds:g} s of audio; open another one"
                 raise LimitError("stream seconds", problem)
-            for score in await self._compute(partial(stream.write, samples)):
-                await context.write(answers.next(score))
+            segments = await self._compute(partial(stream.write, samples))
+            await answers.send(context, segments, stream.take_rolling())
         clip = await self._compute(stream.finish)
-        for score in clip.segments[answers.sent_segments :]:
-            await context.write(answers.next(score))
+        await answers.send(context, clip.segments[answers.sent_segments :], stream.take_rolling())
         await context.write(pb.StreamingScoreResponse(summary=wire.clip_to_wire(clip, segments=[])))
 
     def _samples(self, form: AudioFormat, audio: bytes) -> Samples:
@@ -140,13 +143,15 @@ class _Answers:
         self._form = form
         self._sequence = 0
 
-    def next(self, score: SegmentScore | RollingScore) -> pb.StreamingScoreResponse:
-        self._sequence += 1
-        if isinstance(score, RollingScore):
-            named = replace(score, source_id=self._form.source_id)
-            return pb.StreamingScoreResponse(rolling=wire.rolling_to_wire(named, self._sequence))
-        self.sent_segments += 1
-        return pb.StreamingScoreResponse(segment=_segment(score, self._form, self._sequence))
+    async def send(self, context: Context, segments: Sequence[SegmentScore], rolling: Sequence[RollingScore]) -> None:
+        """Each segment, and behind it the windows that end with it."""
+        for segment, windows in zip(segments, rolling, strict=True):
+            self._sequence += 1
+            await context.write(pb.StreamingScoreResponse(segment=_segment(segment, self._form, self._sequence)))
+            self._sequence += 1
+            named = replace(windows, source_id=self._form.source_id)
+            await context.write(pb.StreamingScoreResponse(rolling=wire.rolling_to_wire(named, self._sequence)))
+            self.sent_segments += 1
 
 
 def _segment(score: SegmentScore, form: AudioFormat, sequence: int) -> pb.Segment:

@@ -52,7 +52,7 @@ class RuleScorer:
         stream.write(samples)
         return stream.finish()
 
-    def stream(self, sample_rate_hz: int) -> RuleStream:
+    def stream(self, sample_rate_hz: int, *, rolling: bool = False) -> RuleStream:
         return RuleStream(self, sample_rate_hz)
 
 
@@ -64,8 +64,9 @@ class RuleStream:
         self._rate_hz = sample_rate_hz
         self._samples = np.empty(0, np.float32)
         self._segments: list[SegmentScore] = []
+        self._taken = 0
 
-    def write(self, samples: Samples) -> list[SegmentScore | RollingScore]:
+    def write(self, samples: Samples) -> list[SegmentScore]:
         if self._scorer.failure:
             raise self._scorer.failure
         if self._scorer.hold:
@@ -74,11 +75,14 @@ class RuleStream:
         assert samples.dtype == np.float32
         assert samples.ndim == 1
         self._samples = np.concatenate([self._samples, samples])
-        new: list[SegmentScore | RollingScore] = []
+        new: list[SegmentScore] = []
         while (len(self._segments) + 2) * self._rate_hz // 2 <= len(self._samples):
             new.append(self._segment())
-            new.append(rolling("", len(self._segments) - 1))
         return new
+
+    def take_rolling(self) -> list[RollingScore]:
+        first, self._taken = self._taken, len(self._segments)
+        return [rolling("", index) for index in range(first, self._taken)]
 
     def finish(self) -> ClipScore:
         seconds = len(self._samples) / self._rate_hz

@@ -13,6 +13,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from livemos.agent.errors import BundleError, CodecError
+from livemos.agent.scorer import Scorer as PackagedScorer
 from livemos.agent.servers.grpc_server import GrpcServer
 from livemos.agent.servers.scoring import ScoringLimits
 from livemos.proto.quality.v1 import quality_pb2 as pb
@@ -103,13 +104,36 @@ def test_a_stream_gives_segments_and_rolling_scores_as_they_come_and_one_summary
         answers.append(answer)
         seen_first.set()
     kinds = [answer.WhichOneof("message") for answer in answers]
-    assert kinds == ["segment", "rolling", "segment", "rolling", "segment", "summary"]
+    assert kinds == ["segment", "rolling", "segment", "rolling", "segment", "rolling", "summary"]
     numbered = [getattr(answer, kind) for answer, kind in zip(answers, kinds, strict=True) if kind != "summary"]
-    assert [part.sequence for part in numbered] == [1, 2, 3, 4, 5]
+    assert [part.sequence for part in numbered] == [1, 2, 3, 4, 5, 6]
     assert {part.source_id for part in numbered} == {"mine"}
     assert [answer.segment.segment_index for answer in answers if answer.HasField("segment")] == [0, 1, 2]
     assert answers[-1].summary.mos == pytest.approx(3.0, abs=1e-3)
     assert not answers[-1].summary.segments
+
+
+def test_the_packaged_model_sends_windows_behind_each_segment_that_agree_with_the_summary(
+    start_server: Callable[..., GrpcServer],
+) -> None:
+    """The promise of the contract is kept by the scorer that is shipped, not by one made for the tests."""
+    rng, times = np.random.default_rng(5), np.arange(4 * 8_000) / 8_000
+    voice = sum(np.sin(2 * np.pi * 130 * k * times) / k for k in range(1, 20))
+    sound = 0.05 * voice * np.clip(np.sin(2 * np.pi * 3 * times), 0, 1) + 1e-4 * rng.standard_normal(len(times))
+    spoken = pb.StreamingScoreRequest(audio=(32_768 * sound).astype("<i2").tobytes())
+    with grpc.insecure_channel(start_server(scorer=PackagedScorer()).address) as channel:
+        *answers, last = Scoring(channel).StreamingScore(iter([config(), spoken, END]), timeout=15)
+    assert [answer.WhichOneof("message") for answer in answers] == ["segment", "rolling"] * 7
+    for segment, rolling in zip(answers[::2], answers[1::2], strict=True):
+        assert rolling.rolling.segment_index == segment.segment.segment_index
+        assert rolling.rolling.ready_time == segment.segment.ready_time
+        assert (rolling.rolling.source_id, rolling.rolling.level_dbov) == ("mine", segment.segment.level_dbov)
+    first, call = answers[1].rolling.windows[-1], answers[-1].rolling.windows[-1]
+    assert (first.scored_segments, first.mos) == (1, pytest.approx(answers[0].segment.mos, abs=1e-5))
+    assert not call.HasField("window")
+    assert call.scored_segments == 7
+    for name in ("mos", "mos_std", "noisiness", "cause", "cause_probability"):
+        assert getattr(call, name) == pytest.approx(getattr(last.summary, name), abs=1e-4), name
 
 
 def test_closing_the_sending_side_means_the_same_as_end(scoring: Scoring) -> None:
