@@ -50,29 +50,21 @@ def _recipe(name: str) -> Recipe:
 
 def _jobs(data: Path, work: Path, recipe: Recipe, labelers: str, models: Path | None = None) -> list[TableJob]:
     """The tables of a recipe: validation, training, and its addition where it has one."""
-    from livemos.training.tables import TableJob
+    from livemos.training.tables import TableJob, wanted_tables
 
-    # the validation clips are drawn from other recordings, and from another seed
-    wanted = [
-        ("val", "val", recipe.seed + 1, recipe.validation_families, recipe.damage_set),
-        ("train", "train", recipe.seed, recipe.train_families, recipe.damage_set),
-    ]
-    if recipe.addition is not None:
-        added = recipe.addition
-        wanted.append((added.name, "train", added.seed, added.families, added.damage_set))
     return [
         TableJob(
             data=data,
-            folder=work / name,
-            split=split,
-            seed=seed,
-            families=families,
-            damage_set=damage_set,
+            folder=work / wanted.name,
+            split=wanted.split,
+            seed=wanted.seed,
+            families=wanted.families,
+            damage_set=wanted.damage_set,
             labelers=tuple(labelers.split(",")),
             models=models,
-            name=name,
+            name=wanted.name,
         )
-        for name, split, seed, families, damage_set in wanted
+        for wanted in wanted_tables(recipe)
     ]
 
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,9 @@ from livemos.training.damages import BLIND_KINDS, DAMAGE_SETS
 from livemos.training.levels import level_db
 from livemos.training.simulator import FAMILY_CLIPS, SimulatedClip, Simulator
 from livemos.training.sources import Library, attributions
+
+if TYPE_CHECKING:
+    from livemos.training.recipe import Recipe
 
 SHARD_FAMILIES = 32
 SOURCES = "sources.json"  # what the audio was made of, for the model card
@@ -59,6 +62,34 @@ class TableJob:
     def shards(self) -> range:
         """Numbers of the shards; the last may be short."""
         return range(-(-self.families // SHARD_FAMILIES))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A table that a recipe asks for; name: of its folder below the work folder."""
+
+    name: str
+    split: str
+    seed: int
+    families: int
+    damage_set: str
+
+
+def wanted_tables(recipe: Recipe) -> list[Wanted]:
+    """Validation, training, and the addition of a recipe where it has one."""
+
+    def table(name: str, split: str, seed: int, families: int, damage_set: str) -> Wanted:
+        return Wanted(name=name, split=split, seed=seed, families=families, damage_set=damage_set)
+
+    # the validation clips are drawn from other recordings, and from another seed
+    tables = [
+        table("val", "val", recipe.seed + 1, recipe.validation_families, recipe.damage_set),
+        table("train", "train", recipe.seed, recipe.train_families, recipe.damage_set),
+    ]
+    if recipe.addition is not None:
+        added = recipe.addition
+        tables.append(table(added.name, "train", added.seed, added.families, added.damage_set))
+    return tables
 
 
 # does the given shards of a job, publishes them in its folder, and yields how many are finished, as they come
@@ -214,6 +245,21 @@ def claim(job: TableJob) -> None:
         raise ConfigError(f"{job.folder} holds clips of another seed or other recordings; give another --work")
     job.folder.mkdir(parents=True, exist_ok=True)
     _publish(file, lambda written: written.write(identity.encode()))
+
+
+def require_tables(work: Path, recipe: Recipe) -> None:
+    """Raises ConfigError where a folder of `work` lacks a table of the recipe or holds that of another."""
+    for wanted in wanted_tables(recipe):
+        file = work / wanted.name / _CLAIM
+        if not file.exists():
+            raise ConfigError(f"{file} is missing; run `livemos train label --recipe {recipe.name}` first")
+        facts = json.loads(file.read_text())
+        held = (facts["seed"], facts.get("damage_set", "first"))
+        if held != (wanted.seed, wanted.damage_set):
+            raise ConfigError(
+                f"{file.parent} holds clips of seed {held[0]} and damage set {held[1]}, but recipe {recipe.name} is "
+                f"made of seed {wanted.seed} and {wanted.damage_set}; give the --work it was labelled in"
+            )
 
 
 def open_library(job: TableJob) -> Library:

@@ -27,7 +27,7 @@ from livemos.training.fitting import Fitting
 from livemos.training.objectives import make_task_weights
 from livemos.training.recipe import Recipe
 from livemos.training.simulator import FAMILY_CLIPS
-from livemos.training.tables import read_sources, read_table
+from livemos.training.tables import read_sources, read_table, require_tables
 
 Report = Callable[[int, dict[str, float]], None]
 LOG = "log.jsonl"
@@ -206,6 +206,7 @@ def fit(
             f"{machine.devices} devices cannot share the {recipe.batch_families} families of a step of recipe "
             f"{recipe.name} equally; choose a divisor"
         )
+    require_tables(work, recipe)
     folder = work / recipe.name
     folder.mkdir(parents=True, exist_ok=True)
     front_end = LogMel()

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from livemos.agent.errors import ConfigError
 from livemos.training import checkpoint
-from livemos.training.recipe import Recipe
+from livemos.training.recipe import Addition, Recipe
 from livemos.training.train import LOG, Machine, fit
 
 CPU = Machine(accelerator="cpu")
@@ -79,6 +79,18 @@ def process(place: Path) -> Iterator[Callable[[Recipe, Machine], subprocess.Pope
     for child in started:
         child.kill()
         child.communicate()
+
+
+def rewrite_claims(place: Path, seed: int) -> None:
+    """The same clips, said to be of another seed."""
+    for split, own in (("train", seed), ("val", seed + 1)):
+        tables = (place / split).resolve()
+        (place / split).unlink()
+        (place / split).mkdir()
+        for file in tables.iterdir():
+            (place / split / file.name).symlink_to(file)
+        (place / split / "job.json").unlink()
+        (place / split / "job.json").write_text(json.dumps({"seed": own}))
 
 
 def run(recipe: Recipe, place: Path, **options: Any) -> tuple[dict[str, Tensor], Curve]:
@@ -143,6 +155,7 @@ def test_the_same_seed_gives_the_same_checkpoint_with_any_number_of_loaders(reci
     again, curve_again = run(replace(recipe, name="second"), place, machine=replace(CPU, loaders=2))
     assert curve == curve_again
     assert_same(weights, again)
+    rewrite_claims(place, seed=recipe.seed + 1)
     other, _ = run(replace(recipe, name="third", seed=recipe.seed + 1), place)
     assert not torch.equal(weights["score.0.weight"], other["score.0.weight"])
 
@@ -256,3 +269,18 @@ def test_devices_that_cannot_share_a_step_are_refused(recipe: Recipe, place: Pat
     """A family is never cut in two, since its differences are a term of the loss."""
     with pytest.raises(ConfigError, match="divisor"):
         fit(recipe, place, lambda step, terms: None, machine=replace(CPU, devices=3))
+
+
+def test_tables_of_another_recipe_are_not_trained_on(recipe: Recipe, place: Path) -> None:
+    """The model would be called after a recipe whose clips it never heard."""
+    with pytest.raises(ConfigError, match=r"val holds clips of seed 2 and damage set first, .* of seed 8"):
+        run(replace(recipe, seed=7), place)
+    with pytest.raises(ConfigError, match="set first, but recipe tiny is made of seed 2 and second; give the --work"):
+        run(replace(recipe, damage_set="second"), place)
+    addition = Addition(name="more", seed=3, families=4, damage_set="third")
+    with pytest.raises(ConfigError, match=r"more/job\.json is missing; run `livemos train label --recipe tiny` first"):
+        run(replace(recipe, addition=addition), place)
+    (place / "more").symlink_to(place / "train")
+    with pytest.raises(ConfigError, match=r"more holds clips of seed 1 .* seed 3 and third"):
+        run(replace(recipe, addition=addition), place)
+    assert not (place / recipe.name).exists()
