@@ -131,8 +131,20 @@ class ScoringService(quality_pb2_grpc.ScoringServiceServicer):
             self._calls -= 1
 
     async def _compute(self, work: Callable[[], Result]) -> Result:
-        async with self._workers:
-            return await asyncio.to_thread(work)
+        """What the work returns. A thread cannot be stopped: behind a cancelled call it keeps its turn and its slot."""
+        await self._workers.acquire()
+        job = asyncio.ensure_future(asyncio.to_thread(work))
+        job.add_done_callback(lambda _: self._workers.release())
+        try:
+            return await asyncio.shield(job)
+        except asyncio.CancelledError:
+            if not job.done():
+                self._calls += 1  # in place of the caller's, which ends with it
+                job.add_done_callback(self._end_abandoned)
+            raise
+
+    def _end_abandoned(self, _: asyncio.Future[Result]) -> None:
+        self._calls -= 1
 
 
 class _Answers:

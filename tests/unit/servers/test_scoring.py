@@ -260,6 +260,31 @@ def test_caps_on_message_stream_and_calls_are_resource_exhausted_with_their_subj
         assert stub.Score(pb.ScoreRequest(config=CONFIG), timeout=5).score.reason == pb.REASON_TOO_SHORT
 
 
+@pytest.mark.parametrize("streaming", [False, True])
+def test_work_behind_a_call_that_timed_out_keeps_its_turn_and_its_slot(
+    start_server: Callable[..., GrpcServer], scorer: Any, streaming: bool
+) -> None:
+    """A client with short deadlines that tries again would else pile up work beyond both caps."""
+    clip = pb.ScoreRequest(config=CONFIG, audio=bytes(1_000))
+    with grpc.insecure_channel(start_server(limits=ScoringLimits(calls=2, workers=1)).address) as channel:
+        stub = Scoring(channel)
+        scorer.hold = threading.Event()
+        stream = [config(), audio(), END]
+        with pytest.raises(grpc.RpcError) as gone:
+            list(stub.StreamingScore(iter(stream), timeout=0.3)) if streaming else stub.Score(clip, timeout=0.3)
+        assert gone.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert scorer.holding.acquire(timeout=5)
+        waiting = stub.Score.future(clip, timeout=10)
+        assert not scorer.holding.acquire(timeout=0.4), "two at once, with one worker"
+        with pytest.raises(grpc.RpcError) as refused:
+            stub.Score(clip, timeout=5)
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        scorer.hold.set()
+        assert waiting.result(5).score.mos == 1.0
+        both = [stub.Score.future(clip, timeout=5) for _ in range(2)]
+        assert [call.result(5).score.mos for call in both] == [1.0, 1.0]
+
+
 def test_the_feed_answers_while_a_clip_is_computed(channel: grpc.Channel, scoring: Scoring, scorer: Any) -> None:
     """Scoring runs on threads: a minute of audio must not stop the heartbeats of everyone."""
     scorer.hold = threading.Event()
