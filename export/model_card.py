@@ -20,8 +20,8 @@ No listener's vote was used in training. MOS is a mean of PESQ-WB of simulated c
 the unmapped scale, on a straight line to 1 to 5, less formulas for linear colour, level and the noise of the source
 recording) and of public reference-free models under permissive licences (Distill-MOS, the ConferencingSpeech 2022
 baselines, DNSMOS Pro), by kind of damage. Where damage is local (lost packets, mutes, gaps) a window is labelled by its
-own share of it. Dimensions, speech share and cause are the simulator's own truth; where there is noise, DNSMOS P.835
-(BAK, MIT licence) shares in the noisiness. docs/model.md has the formulas.
+own share of it. Dimensions, speech share and cause are the simulator's own truth{shared_noisiness}.
+docs/model.md has the formulas.
 
 ## Figures
 {steps:,} steps on {train_clips:,} simulated clips (recipe {recipe}, seed {seed}). On {clips} simulated clips of other
@@ -39,13 +39,18 @@ gate ({gate}) leaves them unset.
 ## Material
 {sources}
 """
+_SHARED_NOISINESS = """; where there is noise,
+DNSMOS P.835 (BAK, MIT licence) has a share of {:g} in the noisiness"""
 
 
 def model_card(name: str, version: str, facts: dict[str, Any], counts: dict[str, int], gate: float) -> bytes:
     """The card's text; `counts`: parameters, multiply_adds, frames, bands; the fact "network" is a sentence on it.
+    The fact "bak_share" may be missing: checkpoints of runs without such a share have none.
 
     Raises KeyError when a fact is missing.
     """
     sources = "\n".join(f"- {line}" for line in facts["sources"])
     fields = {key: facts[key] for key in _FACTS}
+    share = float(facts.get("bak_share", 0.0))
+    fields["shared_noisiness"] = _SHARED_NOISINESS.format(share) if share > 0 else ""
     return _TEXT.format(name=name, version=version, sources=sources, gate=gate, **counts, **fields).encode()

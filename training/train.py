@@ -228,6 +228,7 @@ def fit(
         facts = judge(model, validation).as_facts()
         facts |= {name: round(value, 4) for name, value in asdict(doubt).items()}
         facts |= {"recipe": recipe.name, "version": recipe.version, "seed": recipe.seed, "steps": recipe.steps}
+        facts["bak_share"] = recipe.bak_share
         facts["sources"] = read_sources(work / "train")
         facts |= {"train_clips": windows.families * FAMILY_CLIPS, "front_end": front_end.parameters()}
         store.save_model(folder / store.FINAL, model, recipe.size, facts)

@@ -18,6 +18,7 @@ from livemos.agent.features import LogMel
 from livemos.export import bundle as exporter
 from livemos.export.bundle import ExportOptions, build_bundle, export_bundle
 from livemos.export.command import app
+from livemos.export.model_card import model_card
 from livemos.export.parity import LIMIT_MOS, features_of, fixed_audio, worst_difference
 from livemos.export.to_onnx import to_onnx
 from livemos.training.checkpoint import save_model
@@ -116,6 +117,18 @@ def test_the_card_names_sources_licence_and_limits(exported: Path) -> None:
     assert "made/up (clean, 2 files): CC0 1.0" in card
     assert "Apache-2.0 (weights)" in card
     assert "## Limits" in card
+
+
+@pytest.mark.parametrize(("told", "share"), [({}, None), ({"bak_share": 0.0}, None), ({"bak_share": 0.6}, "0.6")])
+def test_the_card_names_another_models_share_only_where_it_had_one(told: dict[str, float], share: str | None) -> None:
+    """Who reads the card of a recipe without that share would look for an influence that is not there."""
+    counts = {"parameters": 1, "multiply_adds": 1, "frames": 98, "bands": 64}
+    card = model_card("small", "0.0", facts() | {"network": "small."} | told, counts, 0.3).decode()
+    assert ("DNSMOS P.835" in card) == (share is not None)
+    if share is None:
+        assert "the simulator's own truth.\ndocs/model.md has the formulas." in card
+    else:
+        assert f"has a share of {share} in the noisiness.\n" in card
 
 
 def test_two_exports_are_the_same_bytes(

@@ -190,6 +190,7 @@ def test_a_run_killed_at_any_moment_goes_on_with_the_same_curve(
 
 def test_a_finished_run_is_not_run_again(recipe: Recipe, place: Path) -> None:
     """`livemos train all` asks for every part each time; what is done must cost nothing and stay as it was."""
+    recipe = replace(recipe, bak_share=0.3)
     weights, _ = run(recipe, place)
     log = log_of(place / recipe.name)
     again, curve = run(recipe, place)
@@ -199,6 +200,7 @@ def test_a_finished_run_is_not_run_again(recipe: Recipe, place: Path) -> None:
     facts = checkpoint.load_model(place / recipe.name / checkpoint.FINAL)[1]
     assert facts["steps"] == recipe.steps
     assert facts["sources"]
+    assert facts["bak_share"] == recipe.bak_share == 0.3  # the card says so
     assert 0.0 <= facts["error_correlation"] <= 1.0
 
 
