@@ -79,6 +79,9 @@ class QualityService(quality_pb2_grpc.QualityServiceServicer):
         async with self._gate.answering(context):
             if not request.source_id:
                 raise RequestError("source_id", "is empty; ListSources tells which there are")
+            if len(request.source_id) > SOURCE_ID_CHARACTERS:
+                problem = f"{len(request.source_id)} characters, at most {SOURCE_ID_CHARACTERS}"
+                raise RequestError("source_id", problem)
             snapshot = self._hub.source(request.source_id)
             if snapshot is None:
                 raise UnknownSourceError(request.source_id)

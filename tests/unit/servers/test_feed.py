@@ -229,6 +229,22 @@ def test_one_source_is_found_by_its_exact_id_and_an_unknown_one_is_not(
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
+@pytest.mark.parametrize("character", ["x", "\u20ac", "\U0001f399", "\U0010ffff"])
+@pytest.mark.parametrize(
+    ("characters", "code"), [(256, "NOT_FOUND"), (257, "INVALID_ARGUMENT"), (20_000, "INVALID_ARGUMENT")]
+)
+def test_a_source_id_that_is_too_long_is_refused_before_it_is_repeated_in_the_answer(
+    quality: quality_pb2_grpc.QualityServiceStub, character: str, characters: int, code: str
+) -> None:
+    """An answer that overflows the room for errors reads RESOURCE_EXHAUSTED, and a client would try again for ever."""
+    with pytest.raises(grpc.RpcError) as refused:
+        quality.GetSource(pb.GetSourceRequest(source_id=character * characters), timeout=5)
+    assert refused.value.code().name == code
+    if code == "INVALID_ARGUMENT":
+        bad = detail_of(refused.value, error_details_pb2.BadRequest)
+        assert bad.field_violations[0].field == "source_id"  # type: ignore[attr-defined]
+
+
 def test_the_model_is_described_as_its_bundle_says(
     quality: quality_pb2_grpc.QualityServiceStub, make: SimpleNamespace
 ) -> None:
