@@ -23,10 +23,11 @@ class UnknownSourceError(LivemosError):
 
 
 class LimitError(CapacityError):
-    """A cap on calls or bytes is reached; `subject` names what is capped."""
+    """A cap on calls or bytes is reached; `subject` names what is capped, `passes` tells whether waiting helps."""
 
-    def __init__(self, subject: str, problem: str) -> None:
+    def __init__(self, subject: str, problem: str, *, passes: bool = True) -> None:
         self.subject = subject
+        self.passes = passes
         super().__init__(problem)
 
 

@@ -106,7 +106,7 @@ class ScoringService(quality_pb2_grpc.ScoringServiceServicer):
             heard_samples += len(samples)
             if heard_samples > self._limits.stream_seconds * form.sample_rate_hz:
                 problem = f"a call takes at most {self._limits.stream_seconds:g} s of audio; open another one"
-                raise LimitError("stream seconds", problem)
+                raise LimitError("stream seconds", problem, passes=False)
             segments = await self._compute(partial(stream.write, samples))
             await answers.send(context, segments, stream.take_rolling())
         clip = await self._compute(stream.finish)
@@ -116,7 +116,7 @@ class ScoringService(quality_pb2_grpc.ScoringServiceServicer):
     def _samples(self, form: AudioFormat, audio: bytes) -> Samples:
         if len(audio) > self._limits.message_bytes:
             problem = f"{len(audio)} bytes of audio, at most {self._limits.message_bytes} a message; use StreamingScore"
-            raise LimitError("message bytes", problem)
+            raise LimitError("message bytes", problem, passes=False)
         return form.samples(audio, "audio")
 
     @contextmanager

@@ -39,7 +39,9 @@ def _resource(error: Exception) -> list[Message]:
 def _quota(error: Exception) -> list[Message]:
     subject = error.subject if isinstance(error, LimitError) else DOMAIN
     violation = error_details_pb2.QuotaFailure.Violation(subject=subject, description=str(error))
-    return [error_details_pb2.QuotaFailure(violations=[violation]), _retry(RETRY_SECONDS)]
+    quota: Message = error_details_pb2.QuotaFailure(violations=[violation])
+    # what is too long once is too long again: nothing tells its sender to try it again
+    return [quota] if isinstance(error, LimitError) and not error.passes else [quota, _retry(RETRY_SECONDS)]
 
 
 def _precondition(error: Exception) -> list[Message]:

@@ -230,9 +230,9 @@ def test_what_a_scorer_raises_becomes_its_status_in_both_calls(
 def test_caps_on_message_stream_and_calls_are_resource_exhausted_with_their_subject(
     start_server: Callable[..., GrpcServer], scorer: Any
 ) -> None:
-    """Out of room the newest work is refused, and the answer says which limit was met."""
+    """The answer says which limit was met, and when to try again only where that can help: not for what is too long."""
 
-    def subject_of(call: Callable[[], object]) -> str:
+    def subject_of(call: Callable[[], object], *, retry: bool = False) -> str:
         with pytest.raises(grpc.RpcError) as refused:
             call()
         assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -240,6 +240,7 @@ def test_caps_on_message_stream_and_calls_are_resource_exhausted_with_their_subj
         assert status is not None
         quota = error_details_pb2.QuotaFailure()
         assert status.details[0].Unpack(quota)
+        assert [detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR) for detail in status.details[1:]] == [True] * retry
         return str(quota.violations[0].subject)
 
     server = start_server(limits=ScoringLimits(calls=1, message_bytes=16_000, stream_seconds=1.5))
@@ -253,7 +254,7 @@ def test_caps_on_message_stream_and_calls_are_resource_exhausted_with_their_subj
         scorer.hold = threading.Event()
         running = stub.Score.future(pb.ScoreRequest(config=CONFIG, audio=bytes(1_000)), timeout=10)
         assert scorer.holding.acquire(timeout=5)
-        assert subject_of(lambda: stub.Score(pb.ScoreRequest(config=CONFIG), timeout=5)) == "scoring calls"
+        assert subject_of(lambda: stub.Score(pb.ScoreRequest(config=CONFIG), timeout=5), retry=True) == "scoring calls"
         scorer.hold.set()
         assert running.result(5).score.mos == 1.0
         scorer.hold = None
