@@ -130,6 +130,7 @@ def test_the_packaged_model_sends_windows_behind_each_segment_that_agree_with_th
         assert (rolling.rolling.source_id, rolling.rolling.level_dbov) == ("mine", segment.segment.level_dbov)
     first, call = answers[1].rolling.windows[-1], answers[-1].rolling.windows[-1]
     assert (first.scored_segments, first.mos) == (1, pytest.approx(answers[0].segment.mos, abs=1e-5))
+    assert answers[0].segment.ready_time.ToMilliseconds() == 1_000, "no wall clock: from the first sample on"
     assert not call.HasField("window")
     assert call.scored_segments == 7
     for name in ("mos", "mos_std", "noisiness", "cause", "cause_probability"):

@@ -262,7 +262,8 @@ class ScoringServiceServicer(object):
     """
 
     def Score(self, request, context):
-        """Scores one clip. Limits: 8 MiB of audio a call, 8,000 to 192,000 Hz, 1 to 8 channels.
+        """Scores one clip. Limits: 8 MiB of audio a call, 8,000 to 192,000 Hz, 1 to 8 channels; 8 calls of this service at
+        once unless the operator set another number. Work goes on behind a call that was given up and counts until done.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -270,8 +271,9 @@ class ScoringServiceServicer(object):
 
     def StreamingScore(self, request_iterator, context):
         """Scores a stream while it is sent. The first request is the config, the following ones hold audio, the last one is
-        `end` (closing the sending side means the same). Answers are segments and rolling scores as they come, then one
-        summary. Limits: 8 MiB a message and one hour of audio a call, unless the operator set others.
+        `end` (closing the sending side means the same; what follows `end` is not read). Answers are segments as they are
+        complete, each followed by its rolling scores, then one summary. Limits: 8 MiB of audio a message and one hour a
+        call; rates, channels and calls at once as in Score.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
