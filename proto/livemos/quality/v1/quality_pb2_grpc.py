@@ -71,7 +71,7 @@ class QualityServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListSources(self, request, context):
-        """Returns all streams that are open or ended a short time ago (five minutes by default).
+        """Returns all streams that are open or ended in the last five minutes, of the latter the last 1,000.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
