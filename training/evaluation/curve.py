@@ -67,8 +67,10 @@ def _judged(folder: Path, columns: dict[str, str], cpu_ms: dict[str, float]) -> 
             clips = [row for row in csv.DictReader(lines) if (row["unit"], row["target"]) == ("clip", "mos")]
     except (OSError, KeyError) as unread:
         raise ConfigError(f"{file}: no figures of `livemos evaluate all` ({unread!r})") from unread
+    # scores that do not vary correlate with nothing: such a row has no r
+    told = [row for row in clips if row["set"] in SETS and row["pearson"] not in ("", "nan")]
     for model, column in columns.items():
-        r = {row["set"]: float(row["pearson"]) for row in clips if row["column"] == column and row["set"] in SETS}
+        r = {row["set"]: float(row["pearson"]) for row in told if row["column"] == column}
         if model in cpu_ms and len(r) == len(SETS):
             kind = "livemos" if column == OWN_COLUMN else "peer"
             mean = float(np.mean(list(r.values())))

@@ -86,7 +86,7 @@ def read_sets(data: Path, names: Sequence[str] = ()) -> list[RatedSet]:
 def _read_set(folder: Path) -> RatedSet:
     rows = _rows(folder / "ratings.csv", _NEEDED)
     clips = tuple(
-        RatedClip(file=row["file"], condition=row["condition"], votes=_votes(row))
+        RatedClip(file=row["file"], condition=row["condition"], votes=_votes(row, folder / "ratings.csv"))
         for row in rows
         if row["condition"] != _HIDDEN_REFERENCE
     )
@@ -96,8 +96,12 @@ def _read_set(folder: Path) -> RatedSet:
             f"{folder / 'ratings.csv'} names {lost[0]}, which is not there ({len(lost)} such); copy it again"
         )
     conditions: dict[str, Votes] = {}
-    if (folder / "conditions.csv").is_file():
-        conditions = {row["condition"]: _votes(row) for row in _rows(folder / "conditions.csv", ("condition", "mos"))}
+    published = folder / "conditions.csv"
+    if published.is_file():
+        conditions = {row["condition"]: _votes(row, published) for row in _rows(published, ("condition", "mos"))}
+        without = sorted({clip.condition for clip in clips} - set(conditions))
+        if without:
+            raise ConfigError(f"{published} has no row for condition {without[0]} of ratings.csv; copy it again")
     unrated = sorted({clip.condition for clip in clips if np.isnan(clip.votes.mos)} - set(conditions))
     if unrated:
         raise ConfigError(f"{folder}: no votes for condition {unrated[0]} in ratings.csv, nor in conditions.csv")
@@ -111,25 +115,33 @@ def _read_set(folder: Path) -> RatedSet:
 
 
 def _rows(file: Path, needed: Sequence[str]) -> list[dict[str, str]]:
-    with file.open(newline="", encoding="utf-8") as lines:
-        rows = list(csv.DictReader(lines))
+    try:
+        with file.open(newline="", encoding="utf-8") as lines:
+            rows = list(csv.DictReader(lines))
+    except UnicodeDecodeError as unread:
+        raise ConfigError(f"{file} is not UTF-8 ({unread.reason} at byte {unread.start}); save it as UTF-8") from unread
     missing = [column for column in needed if not rows or column not in rows[0]]
     if missing:
         raise ConfigError(f"{file}: no rows, or no column {', '.join(missing)}; a rated set needs {', '.join(needed)}")
     return rows
 
 
-def _number(text: str | None) -> float:
-    return float(text) if text else float("nan")
+def _number(row: dict[str, str], column: str, file: Path) -> float:
+    """NaN where the cell is empty or there is no such column. Raises ConfigError."""
+    text = row.get(column)
+    try:
+        return float(text) if text else float("nan")
+    except ValueError as unread:
+        raise ConfigError(f"{file}: {column} is {text!r}; give a number, or leave the cell empty") from unread
 
 
-def _votes(row: dict[str, str]) -> Votes:
+def _votes(row: dict[str, str], file: Path) -> Votes:
     return Votes(
-        mos=_number(row.get("mos")),
-        sig=_number(row.get("sig")),
-        bak=_number(row.get("bak")),
-        std=_number(row.get("mos_std")),
-        count=_number(row.get("n_ratings")),
+        mos=_number(row, "mos", file),
+        sig=_number(row, "sig", file),
+        bak=_number(row, "bak", file),
+        std=_number(row, "mos_std", file),
+        count=_number(row, "n_ratings", file),
     )
 
 
@@ -165,7 +177,7 @@ def read_peers(peers: Path, rated: RatedSet) -> dict[str, dict[str, float]]:
             f"{file} has no row for {unknown[0]} of {rated.name}; it belongs to another version of the set"
         )
     columns = [name for name in next(iter(rows.values())) if name not in ("file", "mos")]
-    return {column: {clip.file: _number(rows[clip.file][column]) for clip in rated.clips} for column in columns}
+    return {column: {clip.file: _number(rows[clip.file], column, file) for clip in rated.clips} for column in columns}
 
 
 def check_peers(peers: Path) -> None:

@@ -71,3 +71,13 @@ def test_results_that_are_missing_are_named(kept: tuple[Path, list[Path]], tmp_p
     (folders[0] / "figures.csv").unlink()
     with pytest.raises(ConfigError, match=r"figures\.csv: no figures of `livemos evaluate all"):
         curve_rows(speed, folders, 1)
+
+
+def test_a_model_without_a_correlation_is_left_out(kept: tuple[Path, list[Path]]) -> None:
+    """Scores that do not vary leave the cell empty; the other models still have their points."""
+    speed, folders = kept
+    file = folders[0] / "figures.csv"
+    file.write_text(
+        file.read_text().replace(f"{SETS[1]},clip,mos,nisqa_mos_1s,0.8", f"{SETS[1]},clip,mos,nisqa_mos_1s,")
+    )
+    assert [row["model"] for row in curve_rows(speed, folders, 1)] == ["livemos-small-1.0", "livemos-large-1.0"]

@@ -86,3 +86,30 @@ def test_the_band_control_never_sees_the_condition_it_predicts() -> None:
     changed = votes.copy()
     changed[:4] = 5.0
     np.testing.assert_allclose(bands_ridge(rng.normal(size=(20, 1)) * 0 + 1, changed, conditions)[:4], 3.5)
+
+
+def test_a_condition_without_published_votes_is_named(write_set: Callable[[str], Path]) -> None:
+    """Half of conditions.csv is not noticed before its missing half is asked for."""
+    data = write_set(HEAD + "a.flac,x,3.0,,\nb.flac,y,4.0,,\n")
+    folder = data / "rated" / "made"
+    for name in ("a.flac", "b.flac"):
+        (folder / name).touch()
+    (folder / "conditions.csv").write_text("condition,mos\nx,3.5\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"conditions\.csv has no row for condition y of ratings\.csv"):
+        read_sets(data)
+
+
+def test_a_cell_or_file_that_cannot_be_read_is_named(write_set: Callable[[str], Path], tmp_path: Path) -> None:
+    """Tables of others come with n/a and with other encodings; a traceback names neither file nor column."""
+    data = write_set(HEAD + "a.flac,x,n/a,,\n")
+    file = data / "rated" / "made" / "ratings.csv"
+    (file.parent / "a.flac").touch()
+    with pytest.raises(ConfigError, match=r"ratings\.csv: mos is 'n/a'; give a number"):
+        read_sets(data)
+    file.write_bytes((HEAD + "a.flac,caf\xe9,3.0,,\n").encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"ratings\.csv is not UTF-8"):
+        read_sets(data)
+    file.write_text(HEAD + "a.flac,x,3.0,,\n", encoding="utf-8")
+    (tmp_path / "made.csv").write_text("file,mos,model\na.flac,3,none\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"made\.csv: model is 'none'; give a number"):
+        read_peers(tmp_path, read_sets(data)[0])

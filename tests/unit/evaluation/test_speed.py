@@ -106,3 +106,22 @@ def test_a_folder_without_public_models_says_which_files_it_wanted(tmp_path: Pat
     """An empty comparison must not pass for one."""
     with pytest.raises(ConfigError, match=r"nisqa_v2\.pt.*--peers"):
         list(peer_contenders(tmp_path))
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs affinity")
+@pytest.mark.parametrize("core", [-1, 99_999])
+def test_a_core_that_is_not_there_is_refused_with_those_that_are(core: int) -> None:
+    """The flag's default fits one machine; on another the message has to say what does."""
+    before = os.sched_getaffinity(0)
+    with pytest.raises(ConfigError, match=rf"--core {core}: .* choose one of {min(before)}"), pinned(core):
+        pass
+    assert os.sched_getaffinity(0) == before
+
+
+@pytest.mark.parametrize("batch", ["1,16x", "1,,2", "", "1,0"])
+def test_a_batch_that_is_no_number_is_not_left_out_quietly(batch: str) -> None:
+    """A run without the batch that was asked for looks complete."""
+    app = typer.Typer()
+    app.command()(model)
+    with pytest.raises(ConfigError, match="whole numbers"):
+        CliRunner().invoke(app, ["--batch", batch, "--seconds", "0"], catch_exceptions=False)

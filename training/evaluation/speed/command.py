@@ -37,9 +37,10 @@ def model(
     from livemos.training.evaluation.printing import print_rows, progress
     from livemos.training.evaluation.speed import contenders, measure
 
-    batches = [int(each) for each in batch.split(",") if each.strip().isdigit()]
-    if not batches or min(batches) < 1:
+    wanted = [each.strip() for each in batch.split(",")]
+    if not all(each.isdecimal() and int(each) > 0 for each in wanted):
         raise ConfigError(f"--batch {batch}: give whole numbers with commas, for example 1,16,64")
+    batches = [int(each) for each in wanted]
     with measure.pinned(core):
         paths: list[Path | None] = [*bundle] if bundle else [None]
         running = [each for path in paths for each in contenders.bundle_contenders(path)]

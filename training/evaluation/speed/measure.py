@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from livemos.agent.errors import ConfigError
 from livemos.agent.records import SEGMENT_SAMPLES, Samples
 from livemos.training.evaluation.figures import Row
 from livemos.training.evaluation.speed.contenders import Contender
@@ -42,12 +43,16 @@ def segments_of(batch: int) -> Samples:
 
 @contextmanager
 def pinned(core: int | None) -> Iterator[None]:
-    """This process on one core, where the system can do that."""
+    """This process on one core, where the system can do that. Raises ConfigError for a core that it may not use."""
     if core is None or not hasattr(os, "sched_setaffinity"):
         yield
         return
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
+    try:
+        os.sched_setaffinity(0, {core})
+    except (OSError, ValueError, OverflowError) as refused:
+        known = ", ".join(map(str, sorted(before)))
+        raise ConfigError(f"--core {core}: not a core that this process may use; choose one of {known}") from refused
     try:
         yield
     finally:
