@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
@@ -33,6 +34,7 @@ Report = Callable[[int, dict[str, float]], None]
 LOG = "log.jsonl"
 _IDENTITY = "livemos_recipe"  # key of a checkpoint
 _TENSORBOARD_EVERY_STEPS = 10
+_SILENT: dict[str, Any] = {"enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +81,7 @@ class Keeper(Callback):
         """The log loses lines of steps that will be taken again."""
         if trainer.is_global_zero:
             self.began = time.monotonic()
-            _cut_log(self.folder / LOG, trainer.global_step)
+            cut_log(self.folder / LOG, trainer.global_step)
 
     def on_train_batch_end(
         self,
@@ -116,10 +118,13 @@ class Keeper(Callback):
             trainer.logger.log_metrics({f"validation/{name}": value for name, value in numbers.items()}, step)
 
 
-def _cut_log(log: Path, step: int) -> None:
+def cut_log(log: Path, step: int) -> None:
+    """Leave the lines of `log` up to `step`, where there is a log."""
     if not log.exists():
         return
-    kept = [line for line in log.read_text(encoding="utf-8").splitlines() if json.loads(line)["step"] <= step]
+    # what follows the last end of a line was being written when the process was ended
+    whole = log.read_text(encoding="utf-8").rpartition("\n")[0].splitlines()
+    kept = [line for line in whole if json.loads(line)["step"] <= step]
     log.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
 
 
@@ -159,6 +164,26 @@ def _tensorboard(folder: Path, begins_at_step: int) -> TensorBoardLogger | bool:
     return TensorBoardLogger(folder, name="tensorboard", version="", purge_step=begins_at_step + 1)
 
 
+def _require(machine: Machine) -> None:
+    """Raises ConfigError for what Lightning does not know or does not find here."""
+    try:
+        Trainer(**_hardware(machine), max_epochs=-1, logger=False, **_SILENT)
+    except (MisconfigurationException, ValueError) as refused:
+        raise ConfigError(
+            f"cannot train with --accelerator {machine.accelerator} --devices {machine.devices} --precision "
+            f"{machine.precision}: {' '.join(str(refused).split())}"
+        ) from refused
+
+
+def _hardware(machine: Machine) -> dict[str, Any]:
+    return {
+        "accelerator": machine.accelerator,
+        "devices": machine.devices,
+        "strategy": "auto" if machine.devices == 1 else "ddp",
+        "precision": machine.precision,
+    }
+
+
 def _make_trainer(
     recipe: Recipe,
     machine: Machine,
@@ -169,19 +194,14 @@ def _make_trainer(
     """`recipe.steps` steps, without epochs, progress bar, validation loop or checkpoints of Lightning's own."""
     begins_at_step = 0 if resumed is None else int(store.load(resumed)["global_step"])
     return Trainer(
-        accelerator=machine.accelerator,
-        devices=machine.devices,
-        strategy="auto" if machine.devices == 1 else "ddp",
-        precision=machine.precision,  # type: ignore[arg-type]  # a closed set there, checked there
+        **_hardware(machine),
         max_steps=recipe.steps,
         max_epochs=-1,
         limit_val_batches=0,
         logger=_tensorboard(folder, begins_at_step),
         callbacks=callbacks,
         plugins=[AtomicFile()],
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
+        **_SILENT,
         use_distributed_sampler=False,
         default_root_dir=folder,
     )
@@ -206,6 +226,8 @@ def fit(
             f"{machine.devices} devices cannot share the {recipe.batch_families} families of a step of recipe "
             f"{recipe.name} equally; choose a divisor"
         )
+    with _quietly():
+        _require(machine)
     require_tables(work, recipe)
     folder = work / recipe.name
     folder.mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,7 @@ from torch import Tensor
 from livemos.agent.errors import ConfigError
 from livemos.training import checkpoint
 from livemos.training.recipe import Addition, Recipe
-from livemos.training.train import LOG, Machine, fit
+from livemos.training.train import LOG, Machine, cut_log, fit
 
 CPU = Machine(accelerator="cpu")
 Curve = dict[int, dict[str, float]]
@@ -286,3 +286,25 @@ def test_tables_of_another_recipe_are_not_trained_on(recipe: Recipe, place: Path
     with pytest.raises(ConfigError, match=r"more holds clips of seed 1 .* seed 3 and third"):
         run(replace(recipe, addition=addition), place)
     assert not (place / recipe.name).exists()
+
+
+@pytest.mark.parametrize("wrong", [{"accelerator": "tpuu"}, {"precision": "fp17"}, {"accelerator": "gpu"}])
+def test_hardware_that_is_not_there_is_refused_before_tables_are_read(
+    recipe: Recipe, tmp_path: Path, wrong: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading gigabytes first, to end in a traceback, costs minutes for a typing error."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr("lightning.fabric.accelerators.cuda.num_cuda_devices", lambda: 0)
+    monkeypatch.setattr("lightning.pytorch.accelerators.cuda.num_cuda_devices", lambda: 0)
+    (name,) = wrong
+    with pytest.raises(ConfigError, match=f"cannot train with .*--{name} {wrong[name]}"):
+        run(recipe, tmp_path / "none", machine=replace(CPU, **wrong))
+
+
+def test_a_line_of_the_log_cut_short_is_dropped(tmp_path: Path) -> None:
+    """A machine taken away while it writes leaves half a line, which must not end every later run."""
+    (tmp_path / LOG).write_text('{"step": 8}\n{"step": 16}\n{"step": 2')
+    cut_log(tmp_path / LOG, 8)
+    assert (tmp_path / LOG).read_text() == '{"step": 8}\n'
+    cut_log(tmp_path / LOG, 8)
+    assert (tmp_path / LOG).read_text() == '{"step": 8}\n'
