@@ -34,19 +34,33 @@ class CalibrationSpeech:
 def calibration_speech(folder: Path, front_end: LogMel) -> CalibrationSpeech:
     """Segments of the wav and flac files of `folder` (16 kHz), each through each damage. Raises ConfigError."""
     files = sorted(file for file in folder.glob("*") if file.suffix in _SUFFIXES) if folder.is_dir() else []
-    if len(files) < 2:
-        raise ConfigError(f"calibration: {folder} has {len(files)} wav or flac files; give a folder with two or more")
+    recordings = [segments for segments in map(_segments, files) if len(segments)]
+    if len(recordings) < 2:
+        raise ConfigError(
+            f"calibration: {folder} has {len(recordings)} wav or flac files of 1 s or more; give a folder with two "
+            "or more"
+        )
     rng = np.random.default_rng(_SEED)
     halves: tuple[list[Samples], list[Samples]] = ([], [])
-    for index, file in enumerate(files):
-        samples, rate_hz = soundfile.read(file, dtype="float32", always_2d=True)
-        if rate_hz != SAMPLE_RATE_HZ:
-            raise ConfigError(f"calibration: {file} has {rate_hz} Hz; give recordings of {SAMPLE_RATE_HZ} Hz")
-        whole = min(len(samples) // SEGMENT_SAMPLES, _SEGMENTS_A_FILE)
-        for segment in samples[: whole * SEGMENT_SAMPLES, 0].reshape(whole, SEGMENT_SAMPLES):
+    for index, segments in enumerate(recordings):
+        for segment in segments:
             halves[index % 2].extend(damaged(segment, rng).values())
     setting, judging = (front_end(np.stack(half)) for half in halves)
     return CalibrationSpeech(setting, judging)
+
+
+def _segments(file: Path) -> Samples:
+    """(segments, samples): the first seconds of a recording, none of one under 1 s. Raises ConfigError."""
+    most = _SEGMENTS_A_FILE * SEGMENT_SAMPLES
+    try:
+        samples, rate_hz = soundfile.read(file, most, dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as unread:
+        raise ConfigError(f"calibration: {file} cannot be read ({unread}); remove it or copy it again") from unread
+    if rate_hz != SAMPLE_RATE_HZ:
+        raise ConfigError(f"calibration: {file} has {rate_hz} Hz; give recordings of {SAMPLE_RATE_HZ} Hz")
+    whole = len(samples) // SEGMENT_SAMPLES
+    first: Samples = samples[: whole * SEGMENT_SAMPLES, 0].reshape(whole, SEGMENT_SAMPLES)
+    return first
 
 
 def damaged(segment: Samples, rng: np.random.Generator) -> dict[str, Samples]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import soundfile
 import torch
 from torch import Tensor, nn
 
@@ -133,6 +134,21 @@ def test_the_speech_that_judges_sets_no_scale(recordings: Path, speech: Calibrat
 def test_a_folder_without_recordings_is_refused(tmp_path: Path) -> None:
     """Scales from nothing would quantise everything to nothing."""
     with pytest.raises(ConfigError, match="two or more"):
+        calibration_speech(tmp_path, LogMel())
+
+
+def test_recordings_that_cannot_be_used_are_told_in_one_line(tmp_path: Path) -> None:
+    """A folder of one's own holds short and broken files; neither may end in a traceback, nor stand for a recording."""
+    rng = np.random.default_rng(1)
+    for name, seconds in (("a.wav", 2.0), ("b.wav", 0.5)):
+        soundfile.write(tmp_path / name, 0.01 * rng.standard_normal(int(16_000 * seconds)), 16_000)
+    with pytest.raises(ConfigError, match="has 1 wav or flac files of 1 s or more"):
+        calibration_speech(tmp_path, LogMel())
+    soundfile.write(tmp_path / "c.wav", 0.01 * rng.standard_normal(48_000), 16_000)
+    speech = calibration_speech(tmp_path, LogMel())
+    assert (len(speech.setting), len(speech.judging)) == (2 * 6, 3 * 6)
+    (tmp_path / "d.wav").write_bytes(b"nothing")
+    with pytest.raises(ConfigError, match=r"d\.wav cannot be read"):
         calibration_speech(tmp_path, LogMel())
 
 
