@@ -4,8 +4,8 @@
     livemos train fit --work DIR --recipe wide
 
 12,000 steps pass both tables 13 times. docs/evaluation.md has it beside `third`: nearer to the labels of held-out clips
-by 0.007 of correlation and no nearer to listeners, so it does not ship. Noisiness is labelled with a share of DNSMOS P.835 (BAK),
-because votes on the background follow how a noise sounds and not its level alone.
+by 0.007 of correlation and no nearer to listeners, so it does not ship. Noisiness is labelled with a share of DNSMOS
+P.835 (BAK), because votes on the background follow how a noise sounds and not its level alone.
 """
 
 from __future__ import annotations
