@@ -72,18 +72,12 @@ def measure(
         call = stub.Subscribe(quality_pb2.SubscribeRequest(largest_batch=_LARGEST_BATCH))
         reader = threading.Thread(target=_subscribe, args=(call, seen), daemon=True)
         reader.start()
-        generator = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "livemos.agent.commands.load_generator"),
-                *("--port", str(rtp_port), "--streams", str(streams), "--seconds", str(warm_up_seconds + seconds)),
-                *("--encoding", encoding, "--payload-type", str(payload_type)),
-                *(("--clips", str(clips)) if clips is not None else ()),
-            ],
-            stdout=subprocess.PIPE,
-            text=True,
+        generator = _start_generator(
+            *("--port", str(rtp_port), "--streams", str(streams), "--seconds", str(warm_up_seconds + seconds)),
+            *("--encoding", encoding, "--payload-type", str(payload_type)),
+            *(("--clips", str(clips)) if clips is not None else ()),
+            beside=core,
         )
-        if core is not None:
-            os.sched_setaffinity(generator.pid, os.sched_getaffinity(0) - {core} or {core})
         with contextlib.suppress(subprocess.TimeoutExpired):  # it ends early only when it cannot read its clips
             generator.wait(_PREPARATION_SECONDS + warm_up_seconds)
         seen.counting = True
@@ -134,6 +128,15 @@ def measure(
         "model_id": model_id,
         **row,
     }
+
+
+def _start_generator(*arguments: str, beside: int | None) -> subprocess.Popen[str]:
+    """On every core but `beside`, the agent's, where there is another."""
+    command = [sys.executable, "-m", "livemos.agent.commands.load_generator", *arguments]
+    generator = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    if beside is not None:
+        os.sched_setaffinity(generator.pid, os.sched_getaffinity(0) - {beside} or {beside})
+    return generator
 
 
 def _subscribe(call: Any, seen: _Seen) -> None:

@@ -9,6 +9,7 @@ from enum import Enum
 from livemos.agent.errors import PacketError
 
 _HEADER = struct.Struct("!BBHII")
+_Fixed = tuple[int, int, int, int, int]  # first octet, second octet, sequence number, timestamp, SSRC
 
 
 class DatagramKind(Enum):
@@ -73,10 +74,10 @@ def kind_of(datagram: bytes | memoryview) -> DatagramKind:
 def parse(datagram: bytes | memoryview) -> Packet:
     """The packet with its own copy of the payload. Raises InvalidPacketError."""
     size = len(datagram)
-    first, second, sequence_number, timestamp, ssrc = _fixed_header(datagram, size)
-    begin = _payload_begin(datagram, first, size)
+    fixed = _fixed_header(datagram, size)
+    begin = _payload_begin(datagram, fixed[0], size)
     end = size
-    if first & 0x20:
+    if fixed[0] & 0x20:
         padding = datagram[-1]
         if not 1 <= padding <= size - begin:
             raise InvalidPacketError(
@@ -85,14 +86,7 @@ def parse(datagram: bytes | memoryview) -> Packet:
         end -= padding
     if begin == end:
         raise InvalidPacketError(Rejection.EMPTY, f"no payload behind {begin} bytes of header")
-    return Packet(
-        payload_type=second & 0x7F,
-        sequence_number=sequence_number,
-        timestamp=timestamp,
-        ssrc=ssrc,
-        marker=bool(second & 0x80),
-        payload=bytes(datagram[begin:end]),
-    )
+    return _packet(fixed, bytes(datagram[begin:end]))
 
 
 def parse_header(datagram: bytes | memoryview, *, cut: bool = False) -> Packet:
@@ -102,25 +96,29 @@ def parse_header(datagram: bytes | memoryview, *, cut: bool = False) -> Packet:
     InvalidPacketError.
     """
     size = len(datagram)
-    first, second, sequence_number, timestamp, ssrc = _fixed_header(datagram, size)
-    if not cut and _payload_begin(datagram, first, size) == size:
+    fixed = _fixed_header(datagram, size)
+    if not cut and _payload_begin(datagram, fixed[0], size) == size:
         raise InvalidPacketError(Rejection.EMPTY, f"no payload behind {size} bytes of header")
+    return _packet(fixed, b"")
+
+
+def _fixed_header(datagram: bytes | memoryview, size: int) -> _Fixed:
+    if size < _HEADER.size:
+        raise InvalidPacketError(Rejection.SHORT, f"an RTP header has 12 bytes, got {size}")
+    fixed: _Fixed = _HEADER.unpack_from(datagram)
+    return fixed
+
+
+def _packet(fixed: _Fixed, payload: bytes) -> Packet:
+    _, second, sequence_number, timestamp, ssrc = fixed
     return Packet(
         payload_type=second & 0x7F,
         sequence_number=sequence_number,
         timestamp=timestamp,
         ssrc=ssrc,
         marker=bool(second & 0x80),
-        payload=b"",
+        payload=payload,
     )
-
-
-def _fixed_header(datagram: bytes | memoryview, size: int) -> tuple[int, int, int, int, int]:
-    """First octet, second octet, sequence number, timestamp, SSRC. Raises InvalidPacketError."""
-    if size < _HEADER.size:
-        raise InvalidPacketError(Rejection.SHORT, f"an RTP header has 12 bytes, got {size}")
-    fields: tuple[int, int, int, int, int] = _HEADER.unpack_from(datagram)
-    return fields
 
 
 def _payload_begin(datagram: bytes | memoryview, first: int, size: int) -> int:

@@ -135,9 +135,8 @@ class Unsealer:
         except (self._srtp.Error, ValueError) as error:
             raise SealError(f"RTCP not authenticated: {error}") from error
         if (at, ssrc) not in self._control:
-            _keep(
-                self._control, (at, ssrc), session
-            )  # its packets bear their index: one that is left out costs nothing
+            # RTCP bears its whole index: a session that makes room costs nothing
+            _keep(self._control, (at, ssrc), session)
         return plain
 
     def _without_mki(self, datagram: bytes, tag_bytes: int) -> bytes:
