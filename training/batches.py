@@ -33,26 +33,29 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Windows:
-    """A table seen as 1 s windows with their targets. first_families: without those of a recipe's addition."""
+    """A table seen as 1 s windows with their targets.
+
+    family_ends: where the families of the first table end, and those of each of a recipe's additions.
+    """
 
     table: Table
     targets: Targets
     front_end: LogMel
-    first_families: int
+    family_ends: tuple[int, ...]
 
     @classmethod
-    def of(cls, table: Table, front_end: LogMel, addition: Table | None = None, *, bak_share: float = 0.0) -> Windows:
-        """Computes the targets once. The labels of an addition are brought to the scale of the first table.
+    def of(cls, table: Table, front_end: LogMel, additions: Sequence[Table] = (), *, bak_share: float = 0.0) -> Windows:
+        """Computes the targets once. The labels of additions are brought to the scale of the first table.
 
         bak_share: as in `labels.make_targets`.
         """
-        first_clips = len(table.features)
-        whole = table if addition is None else joined(table, addition)
+        whole = joined(table, *additions) if additions else table
+        clips = np.cumsum([len(each.features) for each in (table, *additions)])
         return cls(
             table=whole,
-            targets=labels.make_targets(whole.columns, scale_clips=first_clips, bak_share=bak_share),
+            targets=labels.make_targets(whole.columns, scale_clips=len(table.features), bak_share=bak_share),
             front_end=front_end,
-            first_families=first_clips // FAMILY_CLIPS,
+            family_ends=tuple((clips // FAMILY_CLIPS).tolist()),
         )
 
     @property
@@ -108,8 +111,7 @@ class Windows:
             coloration=of_clip(self.targets.coloration[clips]),
             loudness=of_clip(labels.loudness(level_dbov)),
             speech_ratio=of_window(self.targets.speech_ratio),
-            cause=of_clip(causes.largest(causes.with_level(self.targets.effects[clips], level_dbov))).long(),
-            cause_weight=of_window(self.targets.window_weight * self.targets.touched),
+            cause=torch.from_numpy(causes.of_windows(self.targets, clips, windows, level_dbov)),
         )
 
     def training_batch(self, recipe: Recipe, step: int) -> Batch:
@@ -130,10 +132,11 @@ class Windows:
         return self.batch(clips, windows, gains_db, shifts_frames=shifts, voices=voices)
 
     def _families_of(self, recipe: Recipe, step: int) -> Indices:
-        """(batch_families,) of the first table alone until the addition joins, of both from then on."""
-        began = 0 if recipe.addition is None else round(recipe.addition.joins_at * recipe.steps)
-        both = recipe.addition is not None and step >= began
-        families, since, stage = (self.families, step - began, 3) if both else (self.first_families, step, 1)
+        """(batch_families,) of the first table alone until an addition joins, of all that have joined from then on."""
+        began = [0, *(round(each.joins_at * recipe.steps) for each in recipe.additions)]
+        joined_tables = sum(step >= each for each in began)
+        families, since = self.family_ends[joined_tables - 1], step - began[joined_tables - 1]
+        stage = 2 * joined_tables - 1  # not 2, which is the number of another draw
         per_pass = families // recipe.batch_families
         order = np.random.default_rng([recipe.seed, stage, since // per_pass]).permutation(families)
         place = since % per_pass * recipe.batch_families
@@ -146,7 +149,7 @@ class Windows:
 
     def feature_statistics(self) -> tuple[Tensor, Tensor]:
         """Mean and deviation of each band, (F,), over a few hundred clips spread over the table."""
-        first = self.table.features[: self.first_families * FAMILY_CLIPS]
+        first = self.table.features[: self.family_ends[0] * FAMILY_CLIPS]
         some = first[:: max(1, len(first) // 400)].astype(np.float32)
         mean, deviation = some.mean(axis=(0, 1)), some.std(axis=(0, 1))
         return torch.from_numpy(mean), torch.from_numpy(np.maximum(deviation, 0.1))

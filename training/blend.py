@@ -29,7 +29,7 @@ PESQ_TRUST: dict[str, float] = {
     "loss": 0.8, "noise_filled_loss": 0.8, "mutes": 0.8, "gaps": 0.9, "front_clipping": 0.9, "cut_out": 0.8,
     "slips": 0.8, "robotic": 0.5, "wrong_rate": 0.5, "time_scaling": 0.4, "opus": 0.6, "mnru": 0.5, "noise": 0.4,
     "made_up_noise": 0.4, "babble": 0.5, "hum": 0.4, "clipping": 0.4, "suppression": 0.2, "hard_suppression": 0.4,
-    "comfort_noise": 0.3, "reverberation": 0.3, "room": 0.3, "corridor": 0.3,
+    "comfort_noise": 0.3, "suppressor": 0.3, "reverberation": 0.3, "room": 0.3, "corridor": 0.3,
     "vocoder": 0.15, "pulse_vocoder": 0.15, "holes": 0.4, "codec2": 0.2,
 }  # fmt: skip
 _TRUST_ELSEWHERE = 0.5

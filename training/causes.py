@@ -44,7 +44,7 @@ class Evidence:
 
 
 def find_causes(columns: Columns) -> Causes:
-    """Causes of a table in whole families; needs the column `severities`, which the second data set has."""
+    """Causes of a table in whole families."""
     return causes_of(labels.make_targets(columns))
 
 
@@ -61,9 +61,21 @@ def with_level(effects: npt.NDArray[np.floating], level_dbov: npt.NDArray[np.flo
     return complete
 
 
+def of_windows(
+    targets: labels.Targets, clips: npt.NDArray[np.intp], windows: npt.NDArray[np.intp], level_dbov: Array
+) -> npt.NDArray[np.int64]:
+    """(C, W) index of the cause of each window; clips: (C,), windows: (C, W), level_dbov: (C,) as it is heard.
+
+    What lost speech cost is shared out as in the labels: in a window that it spared something else is the cause.
+    """
+    effects = np.repeat(with_level(targets.effects[clips], level_dbov)[:, None], windows.shape[1], axis=1)
+    effects[..., CAUSES.index("loss")] *= targets.loss_share[clips[:, None], windows]
+    return largest(effects)
+
+
 def largest(effects: Array) -> npt.NDArray[np.int64]:
-    """(C,) index of the cause, NO_CAUSE where nothing takes off LEAST_EFFECT."""
-    return np.where(effects.max(axis=1) >= LEAST_EFFECT, effects.argmax(axis=1), NO_CAUSE)
+    """(..., 8) -> (...) index of the cause, NO_CAUSE where nothing takes off LEAST_EFFECT."""
+    return np.where(effects.max(axis=-1) >= LEAST_EFFECT, effects.argmax(axis=-1), NO_CAUSE)
 
 
 def find_evidence(columns: Columns, front_end: LogMel) -> Evidence:

@@ -49,7 +49,7 @@ def _recipe(name: str) -> Recipe:
 
 
 def _jobs(data: Path, work: Path, recipe: Recipe, labelers: str, models: Path | None = None) -> list[TableJob]:
-    """The tables of a recipe: validation, training, and its addition where it has one."""
+    """The tables of a recipe: validation, training, and what it adds to it."""
     from livemos.training.tables import TableJob, wanted_tables
 
     return [

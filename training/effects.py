@@ -2,7 +2,8 @@
 
 The label of a member against member 0 is the effect of the rising kind; what member 0 lacks of a clean clip is the
 effect of the base condition. Where a base holds two kinds, or a codec stays at rest, that loss is shared out in
-proportion to what each kind costs at its severity on otherwise clean speech, an average over the same table.
+proportion to what each kind costs at its severity on otherwise clean speech, an average over the same table. A clip
+that its output level drove into overload is clipped, whatever its family was made for.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ Columns = dict[str, npt.NDArray[np.generic]]
 _SEVERITY_STEPS = 5
 _UNKNOWN_COST = 0.5  # MOS at full severity, for a kind the table has not seen alone
 _LOSSLESS_CAUSE = "codec"  # of lost packets when none is lost
+_LEAST_OVERLOAD_RATIO = 1e-3  # of samples at full scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,28 +38,35 @@ class _Part:
 
 
 def effects_on(mos: Array, columns: Columns, clean_mos: float) -> Array:
-    """(C, 8) MOS that each of CAUSES took off, from scores (C,) at a comfortable level, whole families in order.
-
-    Needs the column `severities`, which the second data set has; without it all is 0.
-    """
+    """(C, 8) MOS that each of CAUSES took off, from scores (C,) at a comfortable level, whole families in order."""
     effects = np.zeros((len(mos), len(CAUSES)))
-    if "severities" not in columns:
-        return effects
     parts = [_parts(str(damages), str(severities)) for damages, severities in _pairs(columns)]
     member = np.asarray(columns["member"], np.int64)
     ladder = [str(kind) for kind in columns["ladder"]]
     costs = _costs(mos, member, ladder, np.asarray(columns["severity"], np.float64), parts)
+    overload = _overload_cost(columns, parts)
     for clip in range(len(mos)):
         base = clip - int(member[clip])
         lost = max(0.0, float(mos[base] - mos[clip])) if member[clip] else 0.0
         if lost:
-            effects[clip, CAUSES.index(DAMAGES[ladder[clip]].cause)] += lost
+            louder = min(lost, max(0.0, float(overload[clip] - overload[base])))
+            effects[clip, CAUSES.index("clipping")] += louder
+            effects[clip, CAUSES.index(DAMAGES[ladder[clip]].cause)] += lost - louder
         # the base is that of member 0, with what the rising kind leaves at rest
-        shares = np.array([_cost(costs, part) for part in parts[base]])
-        remaining = max(0.0, clean_mos - float(mos[base])) if parts[base] else 0.0
-        for part, share in zip(parts[base], shares / max(float(shares.sum()), 1e-9), strict=True):
-            effects[clip, CAUSES.index(part.cause)] += remaining * share
+        shares = [(part.cause, _cost(costs, part)) for part in parts[base]]
+        shares += [("clipping", float(overload[base]))] if overload[base] else []
+        remaining = max(0.0, clean_mos - float(mos[base]))
+        for cause, share in shares:
+            effects[clip, CAUSES.index(cause)] += remaining * share / max(sum(each for _, each in shares), 1e-9)
     return np.nan_to_num(effects)
+
+
+def _overload_cost(columns: Columns, parts: list[list[_Part]]) -> Array:
+    """(C,) MOS that the output level took off where nothing else clips: what clipping of that share costs."""
+    speech = np.asarray(columns["speech_ratio"], np.float64) + 1e-6
+    ratio = np.average(np.asarray(columns["clipped_ratio"], np.float64), axis=1, weights=speech)
+    by_level = np.array([all(part.cause != "clipping" for part in each) for each in parts])
+    return np.where(by_level & (ratio >= _LEAST_OVERLOAD_RATIO), 0.15 + 3.5 * np.sqrt(ratio), 0.0)
 
 
 def _pairs(columns: Columns) -> Sequence[tuple[Any, Any]]:

@@ -11,6 +11,7 @@ import torch
 
 from livemos.agent.doubt import effective_seconds
 from livemos.training.batches import Windows
+from livemos.training.causes import causes_of
 from livemos.training.evaluation.simulation.heldout import Truth, pool, pooled_std, pooling_weights
 from livemos.training.evaluation.statistics import Float
 from livemos.training.models.base import FIRST_CAUSE, OUTPUTS, SpeechQualityNet
@@ -153,7 +154,7 @@ def judge(model: SpeechQualityNet, windows: Windows) -> Judgement:
         silence_passed_ratio=silence_passed,
         cause_macro_f1=macro_f1(
             weighted_mean_of(outputs[..., FIRST_CAUSE:], weight)[heard].argmax(axis=1),
-            targets.cause[:, 0].numpy()[heard],
+            causes_of(windows.targets).cause[heard],
         ),
     )
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from livemos.training import blend, p835
-from livemos.training.damages import CAUSES, DAMAGES
+from livemos.training.damages import CAUSES
 from livemos.training.effects import effects_on
 
 Array = npt.NDArray[np.float64]
@@ -91,8 +91,8 @@ class Targets:
     mos: (C,) of the clip and window_mos: (C, W), at a comfortable level; NaN where there is no speech.
     noisiness, discontinuity, speech_ratio: (C, W); coloration: (C,); level_dbov: (C,). `window_weight`: (C, W), how
     much a window says about quality, least in pauses, 0 where there is no speech at all. effects: (C, 8), MOS that each
-    of CAUSES took off, level left out. touched: (C, W), False in windows that a local damage spared. asked: (C,), True
-    where reference-free teachers share in the label.
+    of CAUSES took off, level left out. loss_share: (C, W), how much of the effect of lost speech each window bears, 1
+    on average, 0 where a local damage spared it. asked: (C,), True where reference-free teachers share in the label.
     """
 
     mos: npt.NDArray[np.float32]
@@ -104,7 +104,7 @@ class Targets:
     level_dbov: npt.NDArray[np.float32]
     speech_ratio: npt.NDArray[np.float32]
     effects: npt.NDArray[np.float32]
-    touched: npt.NDArray[np.bool_]
+    loss_share: npt.NDArray[np.float32]
     asked: npt.NDArray[np.bool_]
 
 
@@ -123,8 +123,7 @@ def make_targets(
     mos = np.clip(mos_from_pesq(value["pesq_wb"]) - colour_penalty - source_penalty, 1.0, 5.0)
     basis = np.arange(len(mos)) < (len(mos) if scale_clips is None else scale_clips)
     full_reference = mos
-    opinion = blend.ask(columns, mos, basis) if "severities" in columns else None
-    local = np.isin(columns["ladder"], LOCAL_KINDS)
+    opinion = blend.ask(columns, mos, basis)
     window_apart = np.zeros_like(value["speech_ratio"])
     if opinion is not None:
         trust = blend.pesq_trust(columns)
@@ -132,12 +131,14 @@ def make_targets(
             mos, trust * mos + (1.0 - trust) * opinion.clip, columns["damages"] == "[]", basis
         )
         window_apart = stretch * (1.0 - trust)[:, None] * opinion.window
-    window_mos = np.clip(_spread(mos, value, local) + window_apart, 1.0, 5.0)
+    effects = effects_on(mos, columns, CLEAN_MOS)
+    share = loss_share(value["gap_ratio"], value["speech_ratio"])
+    lost_here = effects[:, CAUSES.index("loss"), None] * (1.0 - share)
+    window_mos = np.clip(np.clip(mos[:, None] + lost_here, 1.0, 5.0) + window_apart, 1.0, 5.0)
     # what is silent in the middle of a word is no speech, however much of it was said
     heard_ratio = value["speech_ratio"] * (1.0 - np.clip(value["gap_ratio"], 0.0, 1.0))
     present = np.isfinite(mos)[:, None] & (heard_ratio >= _LEAST_HEARD_RATIO)
     weight = _PAUSE_WEIGHT + (1.0 - _PAUSE_WEIGHT) * value["speech_ratio"]
-    effects = effects_on(mos, columns, CLEAN_MOS)
     voice = effects[:, CAUSES.index("codec")] + 0.5 * effects[:, CAUSES.index("clipping")]
     noise = noisiness(value["noise_db"])
     if opinion is not None:
@@ -154,30 +155,26 @@ def make_targets(
         speech_ratio=heard_ratio.astype(single),
         effects=effects.astype(single),
         asked=np.zeros(len(mos), np.bool_) if opinion is None else opinion.asked,
-        touched=~(local & (value["member"] > 0))[:, None] | (value["gap_ratio"] > 0.01),
+        loss_share=share.astype(single),
     )
 
 
-_NUMBERS = (
-    "pesq_wb", "level_dbov", "source_snr_db", "response_db", "member", "speech_ratio", "gap_ratio", "noise_db",
-)  # fmt: skip
-LOCAL_KINDS = tuple(name for name, kind in DAMAGES.items() if kind.local)
+_NUMBERS = ("pesq_wb", "level_dbov", "source_snr_db", "response_db", "speech_ratio", "gap_ratio", "noise_db")
+_MOST_SHARE, _HEARD_SPEECH_RATIO = 2.5, 0.15
 
 
-def _spread(mos: Array, value: dict[str, Array], local: npt.NDArray[np.bool_]) -> Array:
-    """(C, W) clip scores handed to windows: where the damage is local, by each window's share of it.
+def loss_share(gap_ratio: Array, speech_ratio: Array) -> Array:
+    """(C, W) how much of what lost speech cost its clip each window bears: 1 on average over windows with speech.
 
-    A window that nothing touched gets what the same clip got without that damage (member 0 of its family, same codec);
-    one that was hit harder than the average gets less than the clip.
+    The share of a window is that of its missing speech; a window that nothing touched has none, so its label is what
+    the clip would have got without that damage. Where nothing audible is missing in speech, all windows bear the same.
     """
-    windows = np.repeat(mos[:, None], value["gap_ratio"].shape[1], axis=1)
-    for clip in np.flatnonzero(local & (value["member"] > 0)):
-        base = clip - int(value["member"][clip])
-        active = value["speech_ratio"][clip] >= 0.15
-        average = value["gap_ratio"][clip][active].mean() if active.any() else 0.0
-        if average <= 0.0 or not np.isfinite(mos[base]):
-            continue
-        share = np.minimum(value["gap_ratio"][clip] / average, 2.5)
-        share /= max(share[active].mean(), 1e-6)
-        windows[clip] = np.clip(mos[base] - (mos[base] - mos[clip]) * share, 1.0, 5.0)
-    return windows
+    active = (speech_ratio >= _HEARD_SPEECH_RATIO).astype(np.float64)
+    count = np.maximum(active.sum(axis=1, keepdims=True), 1.0)
+
+    def average(values: Array) -> Array:
+        return np.asarray((values * active).sum(axis=1, keepdims=True) / count)
+
+    missing = average(gap_ratio)
+    share = np.minimum(gap_ratio / np.maximum(missing, 1e-9), _MOST_SHARE)
+    return np.where(missing > 0.0, share / np.maximum(average(share), 1e-6), 1.0)

@@ -33,7 +33,7 @@ class Weights:
 class BatchTargets:
     """All (clips, windows) float32; clips in whole families. weight: 0 where a window says nothing about quality.
 
-    cause: index into CAUSE_OUTPUTS, int64; cause_weight: 0 also where the damage of the clip spared the window.
+    cause: index into CAUSE_OUTPUTS, int64.
     """
 
     mos: Tensor
@@ -44,7 +44,6 @@ class BatchTargets:
     loudness: Tensor
     speech_ratio: Tensor
     cause: Tensor
-    cause_weight: Tensor
 
 
 def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
@@ -76,7 +75,7 @@ def family_loss(
         * functional.binary_cross_entropy(named["speech_ratio"].clamp(1e-5, 1 - 1e-5), targets.speech_ratio),
     }
     picked = outputs[..., FIRST_CAUSE:].gather(-1, targets.cause[..., None]).squeeze(-1).clamp_min(1e-5)
-    terms["cause"] = -weights.cause * (targets.cause_weight * torch.log(picked)).sum() / weight_sum
+    terms["cause"] = -weights.cause * (targets.weight * torch.log(picked)).sum() / weight_sum
     if with_likelihood:
         variance = named["mos_std"].square()
         likelihood = 0.5 * (torch.log(variance) + error.detach().square() / variance)

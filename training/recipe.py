@@ -12,7 +12,7 @@ from livemos.training.objectives import Weights
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addition:
-    """A second table of training clips, drawn from a seed and a set of damages of its own, that joins on the way.
+    """A further table of training clips, drawn from a seed and a set of damages of its own, that joins on the way.
 
     joins_at: share of the steps after which its families are heard too. Validation clips stay those of the recipe.
     """
@@ -46,6 +46,6 @@ class Recipe:
     weights: Weights = field(default_factory=Weights)
     learned_task_weights: bool = False  # homoscedastic, objectives.TaskWeights
     augmentation: Augmentation | None = None
-    addition: Addition | None = None
+    additions: tuple[Addition, ...] = ()  # in the order in which they join
     clips_of: str = ""  # "": that of the name
     bak_share: float = 0.0  # of DNSMOS P.835 in the noisiness of clips with noise, training/p835.py

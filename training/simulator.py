@@ -36,7 +36,7 @@ FAMILY_CLIPS = 4
 WINDOWS = 1 + (CLIP_SAMPLES - SEGMENT_SAMPLES) // STRIDE_SAMPLES
 _FRAMES_PER_WINDOW = SEGMENT_SAMPLES // FRAME_SAMPLES
 _FRAMES_PER_STRIDE = STRIDE_SAMPLES // FRAME_SAMPLES
-_UNDAMAGED_BASE_RATIO = 0.6
+_LEAST_SPEECH_SHARE = 0.05  # of the power, under any noise
 # babble is made of voices: it is no example of absent speech
 _VOICES = frozenset({"babble", "conversation", "bar-crowd"})
 # sounds that are easily taken for speech: harmonic, bursty, from a throat
@@ -146,7 +146,7 @@ class Simulator:
         return clip, base, _draw_kind(rng, kinds, without=self.damage_set.flat | {kind for kind, _, _ in base})
 
     def _draw_base(self, rng: np.random.Generator, drawable: dict[str, Kind]) -> list[tuple[str, Damage, float]]:
-        if rng.random() < _UNDAMAGED_BASE_RATIO:
+        if rng.random() < self.damage_set.undamaged_ratio:
             return []
         count = 1 if rng.random() < 0.7 else 2
         kinds: list[str] = []
@@ -189,18 +189,22 @@ class Simulator:
             severity=severity,
             damages=tuple((kind, asdict(damage)) for kind, damage, _ in ordered),  # type: ignore[call-overload]
             severities=tuple(each for _, _, each in ordered),
-            level_dbov=level_dbov,
+            level_dbov=level_dbov + track.level_change_db,
             response_db=track.response_db,
             truth=window_truth(clip, track),
         )
 
     def apply(self, kind: str, damage: Damage, track: Track) -> Track:
-        """`track` after the damage, with what a colouring kind did to the long-term spectrum added to its response."""
+        """`track` after the damage, with what a colouring kind did to the long-term spectrum and the level added."""
         damaged = damage.apply(track, self.library)
         if not DAMAGES[kind].colours:
             return damaged
         change = band_levels_db(damaged.samples, self.features) - band_levels_db(track.samples, self.features)
-        return replace(damaged, response_db=track.response_db + change)
+        return replace(
+            damaged,
+            response_db=track.response_db + change,
+            level_change_db=track.level_change_db + speech_change_db(track, damaged),
+        )
 
     def _without_speech(self, rng: np.random.Generator, family: int, member: int) -> SimulatedClip:
         kind, sound = (self._varied_sound if self.damage_set.varied_no_speech else self._sound)(rng, member)
@@ -290,6 +294,18 @@ def to_line(samples: Samples, gain_db: float, rng: np.random.Generator) -> tuple
     dither = rng.random(len(samples), np.float32) - np.float32(0.5)
     sent = np.clip(np.round(loud * 32768.0 + dither), -32768, 32767) / np.float32(32768.0)
     return sent.astype(np.float32), np.abs(loud) >= 1.0
+
+
+def speech_change_db(before: Track, after: Track) -> float:
+    """What a damage did to the level of the speech, in dB, where nothing is missing, without the power of noise."""
+    present = (1.0 - before.gap) * (1.0 - after.gap)
+
+    def power(track: Track) -> float:
+        # powers and not samples are subtracted: behind a codec the noise is no longer the same to the sample
+        heard, noise = (float(np.mean(present * samples**2)) for samples in (track.samples, track.noise))
+        return max(heard - noise, _LEAST_SPEECH_SHARE * heard)
+
+    return level_db(power(after)) - level_db(power(before))
 
 
 def _by_window(per_frame: npt.NDArray[Any]) -> Windows:

@@ -76,7 +76,7 @@ class Wanted:
 
 
 def wanted_tables(recipe: Recipe) -> list[Wanted]:
-    """Validation, training, and the addition of a recipe where it has one."""
+    """Validation, training, and what a recipe adds to it."""
 
     def table(name: str, split: str, seed: int, families: int, damage_set: str) -> Wanted:
         return Wanted(name=name, split=split, seed=seed, families=families, damage_set=damage_set)
@@ -86,10 +86,8 @@ def wanted_tables(recipe: Recipe) -> list[Wanted]:
         table("val", "val", recipe.seed + 1, recipe.validation_families, recipe.damage_set),
         table("train", "train", recipe.seed, recipe.train_families, recipe.damage_set),
     ]
-    if recipe.addition is not None:
-        added = recipe.addition
-        tables.append(table(added.name, "train", added.seed, added.families, added.damage_set))
-    return tables
+    added = [table(each.name, "train", each.seed, each.families, each.damage_set) for each in recipe.additions]
+    return tables + added
 
 
 # does the given shards of a job, publishes them in its folder, and yields how many are finished, as they come
@@ -355,10 +353,10 @@ def read_table(folder: Path, families: int | None = None) -> Table:
     return Table(features=features, columns=_joined(files))
 
 
-def joined(first: Table, second: Table) -> Table:
-    """The clips of both, in this order."""
-    columns = {name: np.concatenate([first.columns[name], second.columns[name]]) for name in first.columns}
-    return Table(features=np.concatenate([first.features, second.features]), columns=columns)
+def joined(*tables: Table) -> Table:
+    """The clips of all, in this order."""
+    columns = {name: np.concatenate([each.columns[name] for each in tables]) for name in tables[0].columns}
+    return Table(features=np.concatenate([each.features for each in tables]), columns=columns)
 
 
 def read_all_columns(folder: Path) -> Columns:

@@ -232,8 +232,7 @@ def fit(
     folder = work / recipe.name
     folder.mkdir(parents=True, exist_ok=True)
     front_end = LogMel()
-    addition = recipe.addition
-    added = None if addition is None else read_table(work / addition.name, addition.families)
+    added = [read_table(work / each.name, each.families) for each in recipe.additions]
     table = read_table(work / "train", recipe.train_families)
     windows = Windows.of(table, front_end, added, bak_share=recipe.bak_share)
     validation = Windows.of(read_table(work / "val", recipe.validation_families), front_end)

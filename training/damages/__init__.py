@@ -6,7 +6,8 @@ stays of it at severity 0, where that is not nothing. `cause` is what a listener
 validation clips alone.
 
 A recipe names a set of kinds (DAMAGE_SETS). The sets "first" and "second" made models and stay as they were, to the
-sample; "third" is the second with speech that a codec makes again, a fifth of all ladders.
+sample; "third" is the second with speech that a codec makes again, a fifth of all ladders; "fourth" is mostly noise,
+real noise suppressors and MNRU, on top of each other.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from livemos.training.damages import (
     channel,
     coding,
     concealed,
+    suppressors,
     surroundings,
     terminal,
     timing,
@@ -135,7 +137,15 @@ _REMADE: dict[str, Kind] = {
     "codec2": Kind(draw=_coded("codec2"), weight=0.06, stage=3, cause="codec", colours=True, blind=True),
 }
 _THIRD = _SECOND | _REMADE
-DAMAGES: Mapping[str, Kind] = _THIRD
+# what tests with listeners are made of: noise with and without a real suppressor, and speech-correlated noise, together
+_LISTENED = {"suppressor": 0.5, "noise": 0.4, "made_up_noise": 0.15, "mnru": 0.35, "babble": 0.1}
+_FOURTH = {
+    name: replace(kind, weight=_LISTENED.get(name, 0.4 * kind.weight))
+    for name, kind in (
+        _THIRD | {"suppressor": Kind(draw=suppressors.Suppressor.draw, weight=0.5, stage=2, cause="noise", blind=True)}
+    ).items()
+}
+DAMAGES: Mapping[str, Kind] = _THIRD | {"suppressor": _FOURTH["suppressor"]}
 BLIND_KINDS = frozenset(name for name, kind in DAMAGES.items() if kind.blind)
 
 
@@ -144,7 +154,8 @@ class DamageSet:
     """The kinds of a data set. flat: kinds with nothing to rise with, in base conditions alone.
 
     no_speech_every: each so many-th family is without speech; `no_speech` says which of its two makers is used.
-    held_out_sources: repositories whose recordings only validation hears.
+    undamaged_ratio: of the families, nothing in their base condition. held_out_sources: repositories whose recordings
+    only validation hears.
     """
 
     name: str
@@ -152,6 +163,7 @@ class DamageSet:
     flat: frozenset[str]
     no_speech_every: int
     varied_no_speech: bool
+    undamaged_ratio: float = 0.6
     held_out_sources: frozenset[str] = field(default_factory=frozenset)
 
     def drawn(self, *, held_out: bool) -> dict[str, Kind]:
@@ -174,4 +186,5 @@ DAMAGE_SETS: dict[str, DamageSet] = {
     ),
     "second": _SECOND_SET,
     "third": replace(_SECOND_SET, name="third", kinds=_THIRD),
+    "fourth": replace(_SECOND_SET, name="fourth", kinds=_FOURTH, undamaged_ratio=0.35),
 }

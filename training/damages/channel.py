@@ -129,7 +129,9 @@ class Clipping:
         beyond = np.abs(track.samples) > limit
         cut = limit * np.tanh(track.samples / limit) if self.soft else np.clip(track.samples, -limit, limit)
         factor = gain(active_level_dbov(track.samples) - active_level_dbov(cut))
-        return replace(track, samples=(cut * factor).astype(np.float32), clipped=track.clipped | beyond)
+        # the noise beside the peaks passes the clipper and is lifted with the rest
+        samples, noise = (cut * factor).astype(np.float32), track.noise * factor
+        return replace(track, samples=samples, noise=noise, clipped=track.clipped | beyond)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

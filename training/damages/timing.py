@@ -66,7 +66,8 @@ class Slips:
             times = 1
             if rng.random() < self.slips_per_second * self.packet_ms / 1000:
                 times = 0 if rng.random() < 0.5 + 0.25 * np.clip(ahead, -2, 2) else 2
-                joins.append(len(packets))
+                # what follows a skipped packet, or the second copy of a doubled one
+                joins.append(len(packets) + (times == 2))
             packets += [k] * times
             ahead += times - 1
         source = (np.array(packets)[:, None] * step + np.arange(step)).ravel()

@@ -22,8 +22,8 @@ class Track:
 
     samples, noise: (N,) float32, what is heard and the additive part of it. talker: (N,) the competing speech in it.
     gap: (N,) float32, 0 to 1, how audibly the sample is missing (1 = silence in its place). lost, clipped: (N,) bool.
-    response_db: (F,) what the linear path did to each mel band. place: (N,) which sample of the clean clip is heard at
-    each moment, -1 for none; None while nothing has shifted.
+    response_db: (F,) what the linear path did to each mel band; level_change_db: what it did to the level. place: (N,)
+    which sample of the clean clip is heard at each moment, -1 for none; None while nothing has shifted.
     """
 
     samples: Samples
@@ -33,6 +33,7 @@ class Track:
     lost: Mask
     clipped: Mask
     response_db: Float32
+    level_change_db: float = 0.0
     place: Places | None = None
 
     @classmethod

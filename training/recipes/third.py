@@ -21,7 +21,7 @@ RECIPE = Recipe(
     clips_of="second",
     train_families=6_144,
     validation_families=480,
-    addition=Addition(name="third_added", seed=3_003, families=1_024, damage_set="third", joins_at=0.6),
+    additions=(Addition(name="third_added", seed=3_003, families=1_024, damage_set="third", joins_at=0.6),),
     steps=12_000,
     batch_families=8,
     windows_per_clip=4,

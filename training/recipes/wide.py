@@ -15,12 +15,11 @@ from dataclasses import replace
 from livemos.training.models.residual import ResidualSize
 from livemos.training.recipes import third
 
-assert third.RECIPE.addition is not None
 RECIPE = replace(
     third.RECIPE,
     name="wide",
     version="0.4",
-    addition=replace(third.RECIPE.addition, joins_at=0.0),
+    additions=tuple(replace(each, joins_at=0.0) for each in third.RECIPE.additions),
     bak_share=0.6,
     size=ResidualSize(width=192),
 )

@@ -69,13 +69,13 @@ def test_an_addition_is_heard_from_its_share_of_the_steps_on(work: Path, recipe:
     """Clips that join on the way must leave the steps before, and the labels of the others, as they were."""
     first, second = read_table(work / "train"), read_table(work / "val")
     addition = Addition(name="more", seed=9, families=4, damage_set="first", joins_at=0.5)
-    joining = replace(recipe, addition=addition)
-    alone, both = Windows.of(first, LogMel()), Windows.of(first, LogMel(), second)
+    joining = replace(recipe, additions=(addition,))
+    alone, both = Windows.of(first, LogMel()), Windows.of(first, LogMel(), [second])
     np.testing.assert_array_equal(both.targets.mos[: len(first.features)], alone.targets.mos)
     for step in range(12):
         assert torch.equal(both.training_batch(joining, step).features, alone.training_batch(recipe, step).features)
     marked = replace(first, features=np.zeros_like(first.features)), replace(second, features=second.features * 0 + 5)
-    windows = Windows.of(marked[0], LogMel(), marked[1])
+    windows = Windows.of(marked[0], LogMel(), [marked[1]])
     added = [float((windows.training_batch(joining, step).features > 3.0).float().mean()) for step in range(24)]
     assert max(added[:12]) == 0.0
     assert 0.1 < np.mean(added[12:]) < 0.5  # 4 of 14 families

@@ -120,5 +120,5 @@ def test_a_second_that_is_silent_in_the_middle_of_a_word_is_no_speech() -> None:
     assert targets.speech_ratio[1, 4] == 0.0
     assert targets.window_weight[1, 4] == 0.0
     assert targets.window_weight[1, 3] > 0.5
-    assert targets.touched[0].all()
-    assert targets.touched[1].sum() == 1
+    assert (targets.loss_share[0] == 1.0).all()
+    assert np.flatnonzero(targets.loss_share[1]).tolist() == [4]

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from livemos.agent.features import LogMel
-from livemos.training.causes import NO_CAUSE, Columns, find_causes, find_evidence
+from livemos.training.causes import NO_CAUSE, Columns, find_causes, find_evidence, of_windows
 from livemos.training.damages import CAUSES
+from livemos.training.labels import make_targets
 
-NOISE, LOSS, LEVEL = (CAUSES.index(name) for name in ("noise", "loss", "level"))
+NOISE, LOSS, LEVEL, CLIPPING = (CAUSES.index(name) for name in ("noise", "loss", "level", "clipping"))
 
 
 def table(pesq: list[float], damages: list[list[str]], ladder: str, level_dbov: float = -26.0) -> Columns:
@@ -53,6 +54,28 @@ def test_a_bad_base_stays_the_cause_of_a_slightly_worse_clip() -> None:
     causes = find_causes(table([1.5, 1.45], [["noise"], ["noise", "loss"]], "loss"))
     assert causes.cause.tolist() == [NOISE, NOISE]
     assert 0.0 < causes.effects[1, LOSS] < causes.effects[1, NOISE]
+
+
+def test_a_second_that_the_loss_spared_has_another_cause() -> None:
+    """The meter says what is wrong now, not what was wrong a second ago."""
+    columns = table([3.9, 1.3], [["noise"], ["noise", "loss"]], "loss")
+    columns["gap_ratio"] = np.array([[0.0, 0.0, 0.0], [0.0, 0.4, 0.0]])
+    targets = make_targets(columns)
+    clips, windows = np.arange(2), np.tile(np.arange(3), (2, 1))
+    assert of_windows(targets, clips, windows, np.full(2, -26.0)).tolist() == [[NOISE] * 3, [NOISE, LOSS, NOISE]]
+    assert find_causes(columns).cause.tolist() == [NOISE, LOSS]
+
+
+def test_overload_by_the_output_level_is_clipping() -> None:
+    """Families differ by what was done to them and by their level, which alone may drive them into the end of scale."""
+    columns = table([4.0, 1.5], [[], ["loss"]], "loss", level_dbov=-20.0)
+    columns["clipped_ratio"] = np.array([[0.0] * 3, [0.04] * 3])
+    effects = find_causes(columns).effects
+    assert effects[1, CLIPPING] == pytest.approx(0.15 + 3.5 * 0.2, abs=0.01)
+    assert effects[1, LOSS] > 0.0
+    columns["clipped_ratio"] = np.full((2, 3), 0.04)
+    causes = find_causes(columns)
+    assert causes.cause[0] == CLIPPING and causes.effects[1, LOSS] > effects[1, LOSS]
 
 
 def test_a_whisper_is_marked_down_for_its_level() -> None:

@@ -113,7 +113,7 @@ def test_the_spread_never_excuses_the_mean() -> None:
     some = torch.full((4, 1), 3.0)
     targets = BatchTargets(
         mos=some, weight=torch.ones(4, 1), noisiness=some, coloration=some, discontinuity=some, loudness=some,
-        speech_ratio=torch.ones(4, 1), cause=torch.zeros(4, 1, dtype=torch.long), cause_weight=torch.ones(4, 1),
+        speech_ratio=torch.ones(4, 1), cause=torch.zeros(4, 1, dtype=torch.long),
     )  # fmt: skip
     terms = family_loss(outputs, targets, Weights(), family_clips=4, with_likelihood=True)
     terms["likelihood"].backward()
@@ -131,7 +131,7 @@ def test_windows_without_weight_do_not_count() -> None:
     right = torch.full((4, 2), 3.0)
     targets = BatchTargets(
         mos=right, weight=weight, noisiness=right, coloration=right, discontinuity=right, loudness=right,
-        speech_ratio=torch.full((4, 2), 0.5), cause=torch.zeros(4, 2, dtype=torch.long), cause_weight=weight,
+        speech_ratio=torch.full((4, 2), 0.5), cause=torch.zeros(4, 2, dtype=torch.long),
     )  # fmt: skip
     terms = family_loss(outputs, targets, Weights(), family_clips=4, with_likelihood=False)
     assert all(float(terms[name]) == 0.0 for name in ("clip", "window", "contrast", "dimension"))

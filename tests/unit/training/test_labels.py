@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -61,9 +63,12 @@ def test_a_comfortable_level_costs_nothing_and_extremes_do() -> None:
     assert (labels.level_penalty(np.array([-50.0, -8.0])) > 0.3).all()
 
 
-def table_columns(gap_ratio: list[list[float]], pesq: list[float]) -> dict[str, np.ndarray]:
-    """Two members of a loss family with three windows of speech each."""
+def table_columns(
+    gap_ratio: list[list[float]], pesq: list[float], ladder: str = "gaps", base: tuple[str, ...] = ()
+) -> dict[str, np.ndarray]:
+    """Members of a family with three windows of speech each: `base` in all of them, `ladder` from the second on."""
     clips = len(pesq)
+    kinds = [[*base, ladder] if member else list(base) for member in range(clips)]
     return {
         "pesq_wb": np.array(pesq),
         "level_dbov": np.full(clips, -26.0),
@@ -71,7 +76,11 @@ def table_columns(gap_ratio: list[list[float]], pesq: list[float]) -> dict[str, 
         "response_db": np.zeros((clips, 64)),
         "member": np.arange(clips),
         "family": np.zeros(clips),
-        "ladder": np.array(["loss"] * clips),
+        "ladder": np.array([ladder] * clips),
+        "severity": np.linspace(0.0, 1.0, clips),
+        "damages": np.array([json.dumps([[kind, {}] for kind in each]) for each in kinds]),
+        "severities": np.array([json.dumps([0.5] * len(each)) for each in kinds]),
+        "clipped_ratio": np.zeros((clips, 3)),
         "speech_ratio": np.full((clips, 3), 0.8),
         "gap_ratio": np.array(gap_ratio),
         "noise_db": np.full((clips, 3), -60.0),
@@ -84,6 +93,26 @@ def test_a_window_that_lost_nothing_is_as_good_as_the_undamaged_clip() -> None:
     clean = targets.mos[0]
     assert targets.window_mos[1, 0] == targets.window_mos[1, 2] == pytest.approx(clean)
     assert targets.window_mos[1, 1] < targets.mos[1] < clean
+
+
+def test_a_gap_of_the_base_condition_is_borne_by_its_window_alone() -> None:
+    """What every member of a family lost in one second says nothing about the others, whatever else rises in them."""
+    columns = table_columns([[0, 0.3, 0]] * 2, [3.9, 2.8], ladder="noise", base=("gaps",))
+    targets = labels.make_targets(columns)
+    spared, hit = targets.window_mos[:, 0], targets.window_mos[:, 1]
+    assert spared[0] == targets.window_mos[0, 2] == pytest.approx(labels.CLEAN_MOS)
+    assert (hit < targets.mos).all() and (targets.mos < spared).all()
+    assert spared[1] < spared[0] - 0.3  # the noise is everywhere
+    np.testing.assert_allclose(targets.window_mos.mean(axis=1), targets.mos, atol=0.05)
+
+
+def test_lost_speech_that_nobody_hears_is_borne_by_all_windows() -> None:
+    """A loss that fell into a pause, or was concealed, has no window of its own."""
+    share = labels.loss_share(np.zeros((1, 3)), np.full((1, 3), 0.8))
+    assert share.tolist() == [[1.0, 1.0, 1.0]]
+    share = labels.loss_share(np.array([[0.0, 0.1, 0.3]]), np.array([[0.8, 0.8, 0.8]]))
+    assert share[0, 0] == 0.0 and share[0, 1] < share[0, 2]
+    assert share.mean() == pytest.approx(1.0)
 
 
 def test_a_clip_without_speech_has_no_say_in_quality() -> None:

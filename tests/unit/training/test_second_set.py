@@ -110,6 +110,19 @@ def test_playout_faults_keep_the_clip_in_step(damage: Slips, library: Library, s
     assert 0.01 < track.lost.mean() < 0.6
 
 
+def test_a_doubled_packet_is_marked_where_it_comes_again(library: Library, speech: np.ndarray) -> None:
+    """The first time it is what was said; the second time it is the fault."""
+    step = 320
+    track = Slips(packet_ms=20, slips_per_second=6.0, seed=2).apply(Track.of(speech, BANDS), library)
+    assert track.place is not None
+    packets, marked = track.place[::step] // step, track.lost[::step]
+    again = np.flatnonzero(np.diff(packets) == 0) + 1
+    assert len(again) > 3
+    assert marked[again].all()
+    plain = np.flatnonzero(np.diff(packets, prepend=-1) == 1)
+    assert not marked[plain].any()
+
+
 def test_stretched_speech_keeps_its_pitch(library: Library, speech: np.ndarray) -> None:
     """Time scaling is no resampling: the long-term spectrum stays."""
     track = TimeScaling(factor=1.5, stretch_seconds=0.5, stretches=4, seed=1).apply(Track.of(speech, BANDS), library)

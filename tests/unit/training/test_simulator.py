@@ -142,6 +142,30 @@ def test_clipping_is_counted_and_keeps_the_level(library: Library, speech: np.nd
     assert active_level_dbov(track.samples) == pytest.approx(active_level_dbov(speech), abs=0.3)
 
 
+def test_a_clipper_lifts_the_noise_beside_the_peaks_as_well(library: Library, speech: np.ndarray) -> None:
+    """The truth about noise must say what is heard: the level is restored after the cut, and the noise with it."""
+    quiet = (0.001 * np.random.default_rng(1).standard_normal(CLIP_SAMPLES)).astype(np.float32)
+    noisy = replace(Track.of(speech, BANDS), samples=speech + quiet, noise=quiet)
+    clipped = Clipping(peak_ratio=0.05, soft=False).apply(noisy, library)
+    untouched = ~clipped.clipped
+    lifted = clipped.samples[untouched] / noisy.samples[untouched]
+    assert lifted.mean() > 1.2
+    np.testing.assert_allclose(clipped.noise, quiet * lifted.mean(), rtol=1e-3)
+
+
+def test_a_narrow_band_is_softer_and_the_truth_says_so(simulator: Simulator, speech: np.ndarray) -> None:
+    """A filter that takes the bass takes level; noise that goes with it is no part of that."""
+    hiss = (0.01 * np.random.default_rng(1).standard_normal(CLIP_SAMPLES)).astype(np.float32)
+    clean, noisy = Track.of(speech, BANDS), replace(Track.of(speech, BANDS), samples=speech + hiss, noise=hiss)
+    narrow = Band(low_hz=600.0, high_hz=2200.0, order=6, narrow_rate=True)
+    softer = simulator.apply("edges", narrow, clean)
+    change_db = active_level_dbov(softer.samples) - active_level_dbov(speech)
+    assert change_db < -2.0
+    assert softer.level_change_db == pytest.approx(change_db, abs=0.5)
+    assert simulator.apply("edges", narrow, noisy).level_change_db == pytest.approx(change_db, abs=0.7)
+    assert simulator.apply("mutes", Mutes(muted_ratio=0.3, mean_seconds=0.1, seed=1), clean).level_change_db == 0.0
+
+
 def test_a_band_edge_colours_the_response_and_mutes_do_not(simulator: Simulator, speech: np.ndarray) -> None:
     """Coloration is labelled from the response that is recorded here."""
     edge = Band(low_hz=0.0, high_hz=2000.0, order=8, narrow_rate=False)

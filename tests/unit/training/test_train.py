@@ -281,10 +281,10 @@ def test_tables_of_another_recipe_are_not_trained_on(recipe: Recipe, place: Path
         run(replace(recipe, damage_set="second"), place)
     addition = Addition(name="more", seed=3, families=4, damage_set="third")
     with pytest.raises(ConfigError, match=r"more/job\.json is missing; run `livemos train label --recipe tiny` first"):
-        run(replace(recipe, addition=addition), place)
+        run(replace(recipe, additions=(addition,)), place)
     (place / "more").symlink_to(place / "train")
     with pytest.raises(ConfigError, match=r"more holds clips of seed 1 .* seed 3 and third"):
-        run(replace(recipe, addition=addition), place)
+        run(replace(recipe, additions=(addition,)), place)
     assert not (place / recipe.name).exists()
 
 
