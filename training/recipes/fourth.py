@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from livemos.training.augment import Augmentation
 from livemos.training.recipe import Addition
 from livemos.training.recipes import third
 
@@ -15,5 +16,6 @@ RECIPE = replace(
     third.RECIPE,
     name="fourth",
     version="0.5",
-    additions=(Addition(name="fourth_added", seed=4_004, families=1_280, damage_set="fourth"), *third.RECIPE.additions),
+    augmentation=Augmentation(warp_ratio=0.13, colour_db=2.5, share=0.8),
+    additions=(Addition(name="fourth_added", seed=4_004, families=1_536, damage_set="fourth"), *third.RECIPE.additions),
 )
