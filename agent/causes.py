@@ -34,20 +34,24 @@ class Cause(Enum):
 
 CAUSES = tuple(Cause)
 CAUSE_OUTPUTS = tuple(f"cause_{cause.value}" for cause in CAUSES)
-SNR_RANGE_DB = (0.0, 40.0)  # beyond it a tenth of noisiness is more than 3 dB
-_NOISINESS_RANGE = tuple(1.0 + 3.8 / (1.0 + math.exp((19.0 - snr) / 7.0)) for snr in SNR_RANGE_DB)
+SNR_RANGE_DB = (0.0, 40.0)  # beyond it a tenth of noisiness is more than 2.5 dB
+# noisiness = 1 + 3.8 / (1 + exp((NOISINESS_MIDDLE_DB - snr_db) / NOISINESS_SCALE_DB)): what networks are taught
+NOISINESS_MIDDLE_DB, NOISINESS_SCALE_DB = 20.0, 10.0
+_NOISINESS_RANGE = tuple(
+    1.0 + 3.8 / (1.0 + math.exp((NOISINESS_MIDDLE_DB - snr) / NOISINESS_SCALE_DB)) for snr in SNR_RANGE_DB
+)
 _LEAST_WEIGHT = 1e-9  # what rounding leaves of a window that has emptied stays below
 
 
 def snr_db(noisiness: npt.NDArray[np.floating]) -> Float64:
     """Active speech to A-weighted noise in dB, for any shape; NaN outside SNR_RANGE_DB and where noisiness is NaN.
 
-    The inverse of `noisiness` in training/labels.py, which the network was taught:
-    noisiness = 1 + 3.8 / (1 + exp((19 - snr_db) / 7)).
+    The inverse of `noisiness` in training/labels.py.
     """
     low, high = _NOISINESS_RANGE
     inside = np.minimum(np.maximum(noisiness, low, dtype=np.float64), high)
-    return np.where(inside == noisiness, 19.0 - 7.0 * np.log(3.8 / (inside - 1.0) - 1.0), np.nan)
+    snr = NOISINESS_MIDDLE_DB - NOISINESS_SCALE_DB * np.log(3.8 / (inside - 1.0) - 1.0)
+    return np.where(inside == noisiness, snr, np.nan)
 
 
 def weighted(causes: Float32, speech_ratio: Float32) -> Float32:

@@ -108,7 +108,7 @@ class Windows:
             weight=of_window(self.targets.window_weight),
             noisiness=of_window(self.targets.noisiness),
             discontinuity=of_window(self.targets.discontinuity),
-            coloration=of_clip(self.targets.coloration[clips]),
+            coloration=of_window(self.targets.coloration),
             loudness=of_clip(labels.loudness(level_dbov)),
             speech_ratio=of_window(self.targets.speech_ratio),
             cause=torch.from_numpy(causes.of_windows(self.targets, clips, windows, level_dbov)),

@@ -1,11 +1,11 @@
 """One label out of several teachers, each where it is right.
 
 PESQ-WB knows the reference; additive noise and MNRU are what P.862 was validated for, and it is unfair to suppressors,
-rooms and codecs that change the waveform. The reference-free teachers (Distill-MOS, the CS22 baselines, DNSMOS Pro) hear
-as listeners do, and miss short losses. Each teacher is brought to PESQ's scale by mean and deviation over the clips it
-heard, the teachers are averaged, the average is brought to the same deviation again, and PESQ counts by kind of damage
-(PESQ_TRUST; a judgement, written once. The shares of noise, MNRU and undamaged speech were raised after the third model
-had been seen beside listeners: docs/evaluation.md).
+rooms and codecs that change the waveform. The reference-free teachers (Distill-MOS, the CS22 baselines, DNSMOS Pro)
+hear as listeners do, and miss short losses. Each teacher is brought to PESQ's scale by mean and deviation over the
+clips it heard, the teachers are averaged, the average is brought to the same deviation again, and PESQ counts by kind
+of damage (PESQ_TRUST; a judgement, written once. The shares of noise, MNRU and undamaged speech were raised after the
+third model had been seen beside listeners: docs/evaluation.md).
 
 A teacher that was not asked about a clip is replaced by a ridge regression on PESQ and the simulator's truth, so that
 a table in which every second family was heard has one scale.

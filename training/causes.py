@@ -80,7 +80,7 @@ def largest(effects: Array) -> npt.NDArray[np.int64]:
 
 def find_evidence(columns: Columns, front_end: LogMel) -> Evidence:
     """What explains a score, from the truth of a table."""
-    noise_power = 10 ** (np.asarray(columns["noise_db"], np.float64) / 10)
+    noise_power = 10 ** (labels.added_noise_db(columns) / 10)
     speech = np.asarray(columns["speech_ratio"], np.float64) + 1e-6
 
     def in_speech(name: str) -> npt.NDArray[np.float32]:

@@ -2,10 +2,10 @@
 
 MOS starts from PESQ-WB (ITU-T P.862.2) against the clean reference. PESQ's output mapping flattens the bottom, so its
 inverse is taken first (P.862.2 eq. 1) and a straight line leads to a listener's scale. What PESQ aligns away, linear
-colour and level, is taken off by formula, and noise that was in the source recording counts too. Where reference-free
-teachers heard the table they share in the label (training/blend.py). The dimensions come from the simulator's truth,
-coloration also from what codecs, suppressors, speech-correlated noise and clipping cost. Each formula is a judgement,
-written down here once; docs/model.md says how they were chosen.
+colour and level, is taken off by formula. Where reference-free teachers heard the table they share in the label
+(training/blend.py). The dimensions come from the simulator's truth, coloration also from what codecs, suppressors,
+speech-correlated noise and clipping cost, and from noise that covers the voice. Each formula is a judgement, written
+down here once; docs/model.md says how they were chosen.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from livemos.agent.causes import NOISINESS_MIDDLE_DB, NOISINESS_SCALE_DB
 from livemos.training import blend, p835
 from livemos.training.damages import CAUSES
 from livemos.training.effects import effects_on
@@ -28,7 +29,6 @@ LEVEL_RANGE_DBOV = (-36.0, -16.0)  # inside it a listener does not mark the leve
 _LEVEL_PENALTY_PER_DB = 0.045
 # a narrow band costs more than PESQ says beside wide-band speech, any colour beyond 3.5 dB costs something
 _COLOUR_FREE_DB, _COLOUR_PENALTY_PER_DB, _COLOUR_PENALTY_LIMIT = 3.5, 0.055, 0.6
-_SOURCE_SNR_DB, _SOURCE_PENALTY_PER_DB = 36.0, 0.03
 CLEAN_MOS = 4.5
 _LEAST_HEARD_RATIO = 0.05  # below it a window is a pause that says nothing
 _PAUSE_WEIGHT = 0.2  # of a window with hardly any speech, beside 1 of one full of it
@@ -65,8 +65,27 @@ def loudness(level_dbov: Array) -> Array:
 
 
 def noisiness(noise_db: Array) -> Array:
-    """From A-weighted noise to active speech: 4.6 at -40 dB, 3.0 at -20, 1.8 at -10, 1.2 at 0."""
-    return np.asarray(1.0 + 3.8 / (1.0 + np.exp((noise_db + 19.0) / 7.0)))
+    """From A-weighted noise to active speech: 4.3 at -40 dB, 3.8 at -30, 2.9 at -20, 2.0 at -10, 1.5 at 0.
+
+    The slope is that of DNSMOS P.835's BAK over noises that were added to clean speech.
+    """
+    return np.asarray(1.0 + 3.8 / (1.0 + np.exp((noise_db + NOISINESS_MIDDLE_DB) / NOISINESS_SCALE_DB)))
+
+
+def added_noise_db(columns: dict[str, npt.NDArray[np.generic]]) -> Array:
+    """(C, W) noise to speech of a label table without what the recordings have in their pauses, at least -60 dB.
+
+    The level of pauses holds breath and rooms too: neither BAK nor SIG of DNSMOS P.835 differs between undamaged
+    recordings whose pauses lie 25 dB below the speech and such of 60 dB.
+    """
+    noise_db, source_snr_db = (np.asarray(columns[name], np.float64) for name in ("noise_db", "source_snr_db"))
+    own = np.nan_to_num(10.0 ** (-source_snr_db / 10.0))[:, None]
+    return np.asarray(10.0 * np.log10(np.maximum(10.0 ** (noise_db / 10.0) - own, 1e-6)))
+
+
+def masking(noise_db: Array) -> Array:
+    """What noise takes off the coloration: 0 below -15 dB, 0.7 at -5, 1.5 at 0; so SIG of DNSMOS P.835 falls."""
+    return np.asarray(1.8 / (1.0 + np.exp(-(noise_db + 4.0) / 2.5)))
 
 
 def discontinuity(gap_ratio: Array) -> Array:
@@ -89,7 +108,7 @@ class Targets:
     """What a batch of clips shall give, all float32, before the level has its say. C clips, W windows.
 
     mos: (C,) of the clip and window_mos: (C, W), at a comfortable level; NaN where there is no speech.
-    noisiness, discontinuity, speech_ratio: (C, W); coloration: (C,); level_dbov: (C,). `window_weight`: (C, W), how
+    noisiness, coloration, discontinuity, speech_ratio: (C, W); level_dbov: (C,). `window_weight`: (C, W), how
     much a window says about quality, least in pauses, 0 where there is no speech at all. effects: (C, 8), MOS that each
     of CAUSES took off, level left out. loss_share: (C, W), how much of the effect of lost speech each window bears, 1
     on average, 0 where a local damage spared it. asked: (C,), True where reference-free teachers share in the label.
@@ -119,8 +138,7 @@ def make_targets(
     value = {name: np.asarray(columns[name], np.float64) for name in _NUMBERS}
     colour = colour_db(value["response_db"])
     colour_penalty = np.clip(_COLOUR_PENALTY_PER_DB * (colour - _COLOUR_FREE_DB), 0.0, _COLOUR_PENALTY_LIMIT)
-    source_penalty = np.clip(_SOURCE_PENALTY_PER_DB * (_SOURCE_SNR_DB - value["source_snr_db"]), 0.0, 0.3)
-    mos = np.clip(mos_from_pesq(value["pesq_wb"]) - colour_penalty - source_penalty, 1.0, 5.0)
+    mos = np.clip(mos_from_pesq(value["pesq_wb"]) - colour_penalty, 1.0, 5.0)
     basis = np.arange(len(mos)) < (len(mos) if scale_clips is None else scale_clips)
     full_reference = mos
     opinion = blend.ask(columns, mos, basis)
@@ -140,9 +158,11 @@ def make_targets(
     present = np.isfinite(mos)[:, None] & (heard_ratio >= _LEAST_HEARD_RATIO)
     weight = _PAUSE_WEIGHT + (1.0 - _PAUSE_WEIGHT) * value["speech_ratio"]
     voice = effects[:, CAUSES.index("codec")] + 0.5 * effects[:, CAUSES.index("clipping")]
-    noise = noisiness(value["noise_db"])
+    noise_db = added_noise_db(columns)
+    noise = noisiness(noise_db)
     if opinion is not None:
         noise = p835.with_bak(columns, noise, full_reference, basis, bak_share)
+    own_colour = np.minimum(coloration(colour), roughness(voice))
     single = np.float32
     return Targets(
         mos=mos.astype(single),
@@ -150,7 +170,7 @@ def make_targets(
         window_weight=np.where(present, weight, 0.0).astype(single),
         noisiness=noise.astype(single),
         discontinuity=discontinuity(value["gap_ratio"]).astype(single),
-        coloration=np.minimum(coloration(colour), roughness(voice)).astype(single),
+        coloration=np.clip(own_colour[:, None] - masking(noise_db), 1.0, 5.0).astype(single),
         level_dbov=value["level_dbov"].astype(single),
         speech_ratio=heard_ratio.astype(single),
         effects=effects.astype(single),
@@ -159,7 +179,7 @@ def make_targets(
     )
 
 
-_NUMBERS = ("pesq_wb", "level_dbov", "source_snr_db", "response_db", "speech_ratio", "gap_ratio", "noise_db")
+_NUMBERS = ("pesq_wb", "level_dbov", "response_db", "speech_ratio", "gap_ratio")
 _MOST_SHARE, _HEARD_SPEECH_RATIO = 2.5, 0.15
 
 

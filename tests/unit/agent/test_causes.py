@@ -76,7 +76,7 @@ def test_the_causes_are_those_that_the_network_is_taught() -> None:
 
 
 def test_the_snr_is_the_one_whose_label_is_that_noisiness() -> None:
-    """The formula stands in two rooms that may not import one another; here they meet."""
+    """What the network is taught about noise is what users are told of it."""
     snr = np.arange(0.5, 40.0)
     np.testing.assert_allclose(snr_db(labels.noisiness(-snr)), snr, atol=1e-9)
     np.testing.assert_allclose(snr_db(labels.noisiness(-snr).astype(np.float32)), snr, atol=1e-3)
@@ -89,7 +89,7 @@ def test_where_noisiness_is_near_its_ends_the_snr_is_unset() -> None:
     assert np.isnan(snr_db(beyond)).all()
     assert np.isnan(snr_db(np.array([1.0, 4.8, 5.0, np.nan], np.float32))).all()
     slope = np.diff(labels.noisiness(-np.array([low - 1.0, low, high, high + 1.0])))[[0, 2]]
-    assert (0.1 / slope > 3.0).all()
+    assert (0.1 / slope > 2.5).all()
 
 
 def test_the_likeliest_cause_is_picked_by_name_whatever_the_order_of_the_columns(bundle: Path) -> None:

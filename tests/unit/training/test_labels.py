@@ -63,6 +63,24 @@ def test_a_comfortable_level_costs_nothing_and_extremes_do() -> None:
     assert (labels.level_penalty(np.array([-50.0, -8.0])) > 0.3).all()
 
 
+def test_a_recording_is_not_noisy_for_what_lies_in_its_pauses() -> None:
+    """Noise that was added counts, whatever the recording; breath and rooms between words do not."""
+    both = 10.0 * np.log10(10.0**-2.0 + 10.0**-3.0)
+    columns = {"noise_db": np.array([[-30.0], [both], [-20.0]]), "source_snr_db": np.array([30.0, 30.0, 60.0])}
+    added = labels.added_noise_db(columns)[:, 0]
+    assert labels.noisiness(added[0]) > 4.7
+    np.testing.assert_allclose(added[1:], -20.0, atol=0.01)
+
+
+def test_a_voice_under_loud_noise_is_no_clear_voice() -> None:
+    """Listeners mark the speech down too where they hardly hear it; soft noise leaves it alone."""
+    columns = table_columns([[0, 0, 0]] * 3, [4.6, 2.4, 1.2], ladder="noise")
+    columns["noise_db"] = np.repeat(np.array([[-59.0], [-20.0], [0.0]]), 3, axis=1)
+    heard = labels.make_targets(columns).coloration[:, 0]
+    assert heard[0] == pytest.approx(heard[1], abs=0.02)
+    assert heard[2] == pytest.approx(heard[0] - 1.5, abs=0.05)
+
+
 def table_columns(
     gap_ratio: list[list[float]], pesq: list[float], ladder: str = "gaps", base: tuple[str, ...] = ()
 ) -> dict[str, np.ndarray]:

@@ -147,7 +147,7 @@ def follows_rows(heldout: Heldout, resamples: int) -> Iterator[Row]:
     used = heldout.truth.weight > 0
     families = np.repeat(heldout.families[:, None], used.shape[1], axis=1)[used]
     by_second = {
-        ("noisiness", "SNR"): -np.asarray(heldout.columns["noise_db"], np.float64),
+        ("noisiness", "SNR"): -labels.added_noise_db(heldout.columns),
         ("discontinuity", "speech not lost"): 1.0 - np.asarray(heldout.columns["gap_ratio"], np.float64),
     }
     for (dimension, driver), values in by_second.items():
