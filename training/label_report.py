@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from livemos.training.effects import Columns
 from livemos.training.tables import read_all_columns
 
 _EDGES = np.arange(1.0, 5.01, 0.5)
+_PAUSES_DB, _NOISES_DB = (20.0, 35.0, 50.0), np.arange(-45.0, 5.1, 5.0).tolist()
+_ONE_NOISE = (("noise",), ("made_up_noise",), ("babble",))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +38,16 @@ class KindRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NoiseRow:
+    """What DNSMOS P.835 heard in clips of one condition, on average."""
+
+    condition: str
+    clips: int
+    sig: float
+    bak: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LabelReport:
     """Figures of one split."""
 
@@ -46,6 +60,7 @@ class LabelReport:
     mos_shares: tuple[float, ...]
     cause_shares: dict[str, float]
     kinds: tuple[KindRow, ...]
+    noise: tuple[NoiseRow, ...]
 
 
 def report_labels(folder: Path) -> LabelReport:
@@ -70,6 +85,7 @@ def report_labels(folder: Path) -> LabelReport:
         mos_shares=_shares(np.maximum(mos[labelled], 1.0)),
         cause_shares=dict(zip((*CAUSES, "none"), shares.tolist(), strict=True)),
         kinds=_by_kind(columns, from_pesq, teacher),
+        noise=tuple(noise_rows(columns)),
     )
 
 
@@ -93,6 +109,26 @@ def _by_kind(columns: Columns, mos: np.ndarray, teacher: np.ndarray) -> tuple[Ki
             )
         )
     return tuple(rows)
+
+
+def noise_rows(columns: Columns) -> Iterator[NoiseRow]:
+    """Undamaged recordings by what lies in their pauses, and such with one noise added by its level."""
+    kinds = [tuple(kind for kind, _ in json.loads(str(damages))) for damages in columns["damages"].tolist()]
+    names = ("dnsmos_sig", "dnsmos_bak", "source_snr_db")
+    sig, bak, pauses_db = (np.asarray(columns[name], np.float64) for name in names)
+    heard = np.isfinite(sig) & np.isfinite(pauses_db)
+    weight = np.asarray(columns["speech_ratio"], np.float64) + 1e-3
+    added_db = np.average(labels.added_noise_db(columns), axis=1, weights=weight)
+    undamaged = heard & np.array([not each for each in kinds])
+    noisy = heard & np.array([each in _ONE_NOISE for each in kinds])
+    rows = [(f"pauses {low:g} to {low + 15:g} dB below", undamaged, pauses_db, low, 15.0) for low in _PAUSES_DB]
+    rows += [(f"noise {low:g} to {low + 5:g} dB", noisy, added_db, low, 5.0) for low in _NOISES_DB]
+    for condition, clips, values, low, span in rows:
+        some = clips & (values >= low) & (values < low + span)
+        if some.any():
+            yield NoiseRow(
+                condition=condition, clips=int(some.sum()), sig=float(sig[some].mean()), bak=float(bak[some].mean())
+            )
 
 
 def _cost_ratio(clips: np.ndarray, member: np.ndarray, mos: np.ndarray, teacher: np.ndarray) -> float:
@@ -122,3 +158,8 @@ def show(split: str, report: LabelReport, console: Console) -> None:
             f"{row.teacher_cost_ratio:.2f}" if row.teacher_clips else "",
         )
     console.print(table)
+    if report.noise:
+        heard = RichTable("DNSMOS P.835 heard", "clips", "SIG", "BAK")
+        for each in report.noise:
+            heard.add_row(each.condition, str(each.clips), f"{each.sig:.2f}", f"{each.bak:.2f}")
+        console.print(heard)
