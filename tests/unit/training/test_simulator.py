@@ -155,8 +155,11 @@ def test_a_clipper_lifts_the_noise_beside_the_peaks_as_well(library: Library, sp
 
 def test_a_narrow_band_is_softer_and_the_truth_says_so(simulator: Simulator, speech: np.ndarray) -> None:
     """A filter that takes the bass takes level; noise that goes with it is no part of that."""
-    hiss = (0.01 * np.random.default_rng(1).standard_normal(CLIP_SAMPLES)).astype(np.float32)
-    clean, noisy = Track.of(speech, BANDS), replace(Track.of(speech, BANDS), samples=speech + hiss, noise=hiss)
+    time = np.arange(CLIP_SAMPLES) / 16_000
+    hum = (0.1 * np.sin(2 * np.pi * 100.0 * time)).astype(
+        np.float32
+    )  # louder than the speech, and gone behind the edge
+    clean, noisy = Track.of(speech, BANDS), replace(Track.of(speech, BANDS), samples=speech + hum, noise=hum)
     narrow = Band(low_hz=600.0, high_hz=2200.0, order=6, narrow_rate=True)
     softer = simulator.apply("edges", narrow, clean)
     change_db = active_level_dbov(softer.samples) - active_level_dbov(speech)
@@ -164,6 +167,20 @@ def test_a_narrow_band_is_softer_and_the_truth_says_so(simulator: Simulator, spe
     assert softer.level_change_db == pytest.approx(change_db, abs=0.5)
     assert simulator.apply("edges", narrow, noisy).level_change_db == pytest.approx(change_db, abs=0.7)
     assert simulator.apply("mutes", Mutes(muted_ratio=0.3, mean_seconds=0.1, seed=1), clean).level_change_db == 0.0
+
+
+def test_the_level_of_a_clip_is_the_one_that_is_heard(simulator: Simulator) -> None:
+    """Loudness and the price of a level are labelled from it; a filter may have taken ten decibels on the way."""
+    only = replace(
+        simulator.damage_set, kinds={"telephone": simulator.damage_set.kinds["telephone"]}, undamaged_ratio=1.0
+    )
+    clips = [clip for family in range(6) for clip in replace(simulator, damage_set=only).family(family)]
+    said = [clip.level_dbov for clip in clips if clip.member == 3 and not clip.truth.clipped_ratio.any()]
+    heard = [
+        active_level_dbov(clip.samples) for clip in clips if clip.member == 3 and not clip.truth.clipped_ratio.any()
+    ]
+    assert len(said) > 3
+    np.testing.assert_allclose(said, heard, atol=1.0)
 
 
 def test_a_band_edge_colours_the_response_and_mutes_do_not(simulator: Simulator, speech: np.ndarray) -> None:

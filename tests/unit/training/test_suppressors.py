@@ -16,6 +16,7 @@ from livemos.training.damages.additive import Noise
 from livemos.training.damages.suppressors import SUPPRESSORS, Suppressor
 from livemos.training.labelers import pesq_wb
 from livemos.training.levels import FRAME_SAMPLES, active_frames, active_level_dbov, gain, level_db
+from livemos.training.simulator import Simulator
 from livemos.training.sources import Library
 
 BANDS = LogMel().mel_bands
@@ -61,6 +62,17 @@ def test_the_same_parameters_give_the_same_samples(name: str, recording: np.ndar
     assert not np.array_equal(first, other)
 
 
+def test_the_level_of_the_speech_is_restored(
+    recording: np.ndarray, library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loudness is another dimension; a suppressor that turns everything down must not move it."""
+    monkeypatch.setitem(SUPPRESSORS, "soft", lambda samples, strength: samples // 4)
+    softer = Suppressor(name="soft", strength=1, noise=replace(HISS, snr_db=40.0)).apply(
+        Track.of(recording, BANDS), library
+    )
+    assert active_level_dbov(softer.samples) == pytest.approx(active_level_dbov(recording), abs=0.5)
+
+
 def test_a_family_rises_by_the_noise_before_one_suppressor(library: Library) -> None:
     """Its members differ by the noise alone."""
     kind = DAMAGE_SETS["fourth"].kinds["suppressor"]
@@ -71,11 +83,14 @@ def test_a_family_rises_by_the_noise_before_one_suppressor(library: Library) -> 
     assert {replace(each, snr_db=0.0) for each in noises} == {replace(noises[0], snr_db=0.0)}
 
 
-def test_the_fourth_set_is_mostly_what_listening_tests_are_made_of() -> None:
+def test_the_fourth_set_is_mostly_what_listening_tests_are_made_of(library: Library) -> None:
     """Noise, suppressors and MNRU on top of each other; all else stays in it for company."""
     kinds = DAMAGE_SETS["fourth"].drawn(held_out=False)
     weights = {name: kind.weight for name, kind in kinds.items()}
     heard = sum(weights[name] for name in ("suppressor", "noise", "made_up_noise", "babble", "mnru"))
     share = heard / sum(weights.values())
     assert 0.6 < share < 0.8
+    simulator = Simulator(library=library, seed=3, features=LogMel(), damage_set=DAMAGE_SETS["fourth"])
+    alone = [len(simulator.kinds(number)) == 1 for number in range(400) if simulator.kinds(number)]
+    assert 0.27 < np.mean(alone) < 0.43
     assert set(DAMAGE_SETS["third"].kinds) | {"suppressor"} == set(DAMAGE_SETS["fourth"].kinds)
