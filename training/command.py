@@ -23,6 +23,7 @@ app = typer.Typer(
 
 Data = Annotated[Path, typer.Option(help="The data folder: manifest.csv and the recordings it names.")]
 Work = Annotated[Path, typer.Option(help="Where tables and checkpoints go; about 90 kB a clip.")]
+_SHIPPED = "fourth"  # the recipe of the packaged model
 RecipeName = Annotated[str, typer.Option("--recipe", help="One of livemos.training.recipes.")]
 Labelers = Annotated[str, typer.Option(help="Who scores the clips, by comma: names in livemos.training.labelers.")]
 Kept = Annotated[Path | None, typer.Option(help="A folder of kept labels (training/labels_data).")]
@@ -73,7 +74,7 @@ def simulate(
     data: Data,
     out: Annotated[Path, typer.Option(help="Folder for the clips.")],
     clips: int = 20,
-    recipe_name: RecipeName = "third",
+    recipe_name: RecipeName = _SHIPPED,
 ) -> None:
     """Write damaged clips to listen to, with what was done to each in manifest.jsonl."""
     import json
@@ -99,7 +100,7 @@ def simulate(
 def label(
     data: Data,
     work: Work,
-    recipe_name: RecipeName = "third",
+    recipe_name: RecipeName = _SHIPPED,
     workers: Workers = None,
     labelers: Labelers = "pesq",
     kept: Kept = None,
@@ -130,7 +131,7 @@ def keep(
     data: Data,
     work: Work,
     out: Annotated[Path, typer.Option(help="Folder for the kept labels, one file a split.")],
-    recipe_name: RecipeName = "third",
+    recipe_name: RecipeName = _SHIPPED,
 ) -> None:
     """Write truth and labels of a recipe's clips, without audio and features, into one compressed file a split."""
     from livemos.training import kept_labels
@@ -154,7 +155,7 @@ def labels(work: Work) -> None:
 @app.command()
 def fit(
     work: Work,
-    recipe_name: RecipeName = "third",
+    recipe_name: RecipeName = _SHIPPED,
     threads: Threads = 1,
     devices: Devices = 1,
     accelerator: Accelerator = "auto",
@@ -231,7 +232,7 @@ def probe(
 def everything(
     data: Data,
     work: Work,
-    recipe_name: RecipeName = "third",
+    recipe_name: RecipeName = _SHIPPED,
     workers: Workers = None,
     threads: Threads = 1,
     kept: Kept = None,
