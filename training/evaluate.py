@@ -19,6 +19,7 @@ from livemos.training.objectives import weighted_mean
 from livemos.training.simulator import FAMILY_CLIPS, WINDOWS
 
 _REFUSED_SPEECH_RATIO = 0.0075
+_ROUNDING = 1e-5  # of scores from 1 to 5
 _SPEECH_RATIO, _SILENT_RATIO = 0.4, 0.02  # windows that are surely speech, surely none
 
 
@@ -117,8 +118,8 @@ def fit_error_correlation(error: Float, std: Float, weight: Float, share: float 
 
 
 def pearson(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> float:
-    """Correlation; NaN where one of them does not vary."""
-    if len(a) < 2 or a.std() == 0.0 or b.std() == 0.0:
+    """Correlation; NaN where one of them does not vary by more than rounding."""
+    if len(a) < 2 or min(float(np.ptp(a)), float(np.ptp(b))) < _ROUNDING:
         return float("nan")
     return float(np.corrcoef(a, b)[0, 1])
 
