@@ -79,6 +79,7 @@ def rnnoise(samples: Pcm, strength: int) -> Pcm:
     return np.clip(np.round(mixed), -32768, 32767).astype(np.int16)
 
 
+# set "fourth" draws from these: another one belongs to a set that no shipped recipe names
 SUPPRESSORS: dict[str, Callable[[Pcm, int], Pcm]] = {"webrtc": webrtc, "speex": speex, "rnnoise": rnnoise}
 
 
