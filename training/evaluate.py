@@ -11,14 +11,15 @@ import torch
 
 from livemos.agent.doubt import effective_seconds
 from livemos.training.batches import Windows
-from livemos.training.causes import causes_of
+from livemos.training.causes import causes_of, of_windows
 from livemos.training.evaluation.simulation.heldout import Truth, pool, pooled_std, pooling_weights
 from livemos.training.evaluation.statistics import Float
-from livemos.training.models.base import FIRST_CAUSE, OUTPUTS, SpeechQualityNet
+from livemos.training.models.base import CAUSE_OUTPUTS, FIRST_CAUSE, OUTPUTS, SpeechQualityNet
 from livemos.training.objectives import weighted_mean
 from livemos.training.simulator import FAMILY_CLIPS, WINDOWS
 
 _REFUSED_SPEECH_RATIO = 0.0075
+_LEAST_SHARE = 1e-3  # of a cause
 _ROUNDING = 1e-5  # of scores from 1 to 5
 _SPEECH_RATIO, _SILENT_RATIO = 0.4, 0.02  # windows that are surely speech, surely none
 
@@ -101,6 +102,23 @@ def calibrate_doubt(model: SpeechQualityNet, windows: Windows) -> Doubt:
         clips_inside_90=float(inside[known & ~even].mean()) if (known & ~even).any() else float("nan"),
         error_correlation=correlation,
     )
+
+
+@torch.no_grad()
+def balance_causes(model: SpeechQualityNet, windows: Windows) -> None:
+    """Take the log of each cause's share of the training windows off its logit, for good.
+
+    A rare cause is named where it is likely for how rare it is; without this it is never the likeliest (logit
+    adjustment, Menon et al. 2021, eq. 9 with tau 1).
+    """
+    targets = windows.targets
+    clips, every = np.arange(len(targets.mos)), np.arange(targets.window_weight.shape[1])
+    cause = of_windows(targets, clips, np.tile(every, (len(clips), 1)), targets.level_dbov.astype(np.float64))
+    shares = np.bincount(cause.ravel(), targets.window_weight.ravel(), len(CAUSE_OUTPUTS))
+    shares = np.maximum(shares / max(float(shares.sum()), 1e-9), _LEAST_SHARE)
+    last = model.head[-1]
+    assert isinstance(last, torch.nn.Linear)
+    last.bias[-len(CAUSE_OUTPUTS) :] -= torch.from_numpy(np.log(shares)).to(last.bias.dtype)
 
 
 def fit_error_correlation(error: Float, std: Float, weight: Float, share: float = 0.9) -> float:

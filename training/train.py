@@ -23,7 +23,7 @@ from livemos.agent.errors import ConfigError
 from livemos.agent.features import LogMel
 from livemos.training import checkpoint as store
 from livemos.training.batches import Windows
-from livemos.training.evaluate import calibrate_doubt, judge
+from livemos.training.evaluate import balance_causes, calibrate_doubt, judge
 from livemos.training.fitting import Fitting
 from livemos.training.objectives import make_task_weights
 from livemos.training.recipe import Recipe
@@ -245,6 +245,7 @@ def fit(
         trainer.fit(fitting, ckpt_path=resumed)
     if trainer.is_global_zero:
         model = fitting.averaged()
+        balance_causes(model, windows)
         doubt = calibrate_doubt(model, validation)
         facts = judge(model, validation).as_facts()
         facts |= {name: round(value, 4) for name, value in asdict(doubt).items()}

@@ -3,8 +3,8 @@
     livemos train label --data DIR --work DIR --recipe fourth --kept training/labels_data
     livemos train fit --work DIR --recipe fourth
 
-34,816 clips of 7 s = 68 h. `fourth_added` is heard from the first step on, `third_added` from 0.6 of the steps: 7,200 steps
-pass the first two tables 7.5 times, 4,800 pass all three 4.4 times. Voices and microphones vary more than in `third`.
+34,816 clips of 7 s = 68 h. `fourth_added` is heard from the first step, `third_added` from 0.6 of the steps on: 7,200
+steps pass the first two tables 7.5 times, 4,800 pass all three 4.4 times. Voices and microphones vary more than in `third`.
 """
 
 from __future__ import annotations

@@ -14,8 +14,14 @@ from livemos.agent.errors import ConfigError
 from livemos.agent.features import LogMel
 from livemos.training import checkpoint, labels
 from livemos.training.batches import Windows
-from livemos.training.evaluate import calibrate_doubt, fit_error_correlation, presence_threshold
-from livemos.training.models.base import OUTPUTS
+from livemos.training.evaluate import (
+    balance_causes,
+    calibrate_doubt,
+    fit_error_correlation,
+    outputs_of,
+    presence_threshold,
+)
+from livemos.training.models.base import CAUSE_OUTPUTS, FIRST_CAUSE, OUTPUTS
 from livemos.training.models.conformer import ConformerSize, SpeechQualityConformer
 from livemos.training.objectives import BatchTargets, Weights, family_loss
 from livemos.training.recipe import Recipe
@@ -198,3 +204,22 @@ def test_doubt_is_set_on_even_families_by_windows_and_by_clips(work: Path) -> No
     assert doubt.error_correlation == pytest.approx(0.16, abs=0.06)
     outputs[..., OUTPUTS.index("mos")] = truth.mos.numpy() + 0.4
     assert calibrate_doubt(_Oracle(outputs), windows).error_correlation > 0.9
+
+
+def test_a_rare_cause_is_weighed_by_how_rare_it_is(work: Path) -> None:
+    """A cause of one clip in fifteen was never the likeliest, however sure the sound; nothing else may move."""
+    windows = Windows.of(read_table(work / "train"), LogMel())
+    torch.manual_seed(3)
+    model = SpeechQualityConformer(SMALL, *windows.feature_statistics()).eval()
+    before = outputs_of(model, windows)
+    balance_causes(model, windows)
+    after = outputs_of(model, windows)
+    np.testing.assert_array_equal(before[..., :FIRST_CAUSE], after[..., :FIRST_CAUSE])
+    weight = windows.targets.window_weight
+    taught = windows.whole_clips(np.arange(len(before))).targets.cause.numpy()
+    shares = np.array([weight[taught == k].sum() for k in range(len(CAUSE_OUTPUTS))]) / weight.sum()
+    assert 0 < (shares > 0).sum() < len(CAUSE_OUTPUTS)  # some of them do not occur in so small a table
+    wanted = before[..., FIRST_CAUSE:] / np.maximum(shares, 1e-3)
+    np.testing.assert_allclose(
+        after[..., FIRST_CAUSE:], wanted / wanted.sum(axis=-1, keepdims=True), rtol=1e-3, atol=1e-6
+    )
