@@ -4,7 +4,8 @@
     livemos train fit --work DIR --recipe fourth
 
 34,816 clips of 7 s = 68 h. `fourth_added` is heard from the first step, `third_added` from 0.6 of the steps on: 7,200
-steps pass the first two tables 7.5 times, 4,800 pass all three 4.4 times. Voices and microphones vary more than in `third`.
+steps pass the first two tables 7.5 times, 4,800 pass all three 4.4 times. Voices and microphones vary more than in
+`third`.
 """
 
 from __future__ import annotations
