@@ -137,15 +137,13 @@ _REMADE: dict[str, Kind] = {
     "codec2": Kind(draw=_coded("codec2"), weight=0.06, stage=3, cause="codec", colours=True, blind=True),
 }
 _THIRD = _SECOND | _REMADE
-# what tests with listeners are made of: noise with and without a real suppressor, and speech-correlated noise, together
-_LISTENED = {"suppressor": 0.5, "noise": 0.4, "made_up_noise": 0.15, "mnru": 0.35, "babble": 0.1}
-_FOURTH = {
-    name: replace(kind, weight=_LISTENED.get(name, 0.4 * kind.weight))
-    for name, kind in (
-        _THIRD | {"suppressor": Kind(draw=suppressors.Suppressor.draw, weight=0.5, stage=2, cause="noise", blind=True)}
-    ).items()
+_REAL: dict[str, Kind] = {
+    "suppressor": Kind(draw=suppressors.Suppressor.draw, weight=0.5, stage=2, cause="noise", blind=True),
 }
-DAMAGES: Mapping[str, Kind] = _THIRD | {"suppressor": _FOURTH["suppressor"]}
+# what tests with listeners are made of: noise with and without a real suppressor, and speech-correlated noise, together
+_LISTENED = {"noise": 0.4, "made_up_noise": 0.15, "mnru": 0.35, "babble": 0.1}
+_FOURTH = {name: replace(kind, weight=_LISTENED.get(name, 0.4 * kind.weight)) for name, kind in _THIRD.items()} | _REAL
+DAMAGES: Mapping[str, Kind] = _THIRD | _REAL
 BLIND_KINDS = frozenset(name for name, kind in DAMAGES.items() if kind.blind)
 
 
